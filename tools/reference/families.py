@@ -3,7 +3,7 @@
     python tools/reference/families.py            # all cases
     python tools/reference/families.py bert gpt2  # some
 
-Each case (see family_cases.py, family_cases_towers.py and family_cases_sight.py) becomes a folder in crates/attlas-model/tests/data/families:
+Each case (see family_cases.py and its neighbours) becomes a folder in crates/attlas-model/tests/data/families:
 
     config.json, model.safetensors (or shards), generation_config.json   as `save_pretrained` writes them
     expected.safetensors   inputs and outputs, one prefix per run ("padded.", "long."); see README.md there
@@ -27,13 +27,14 @@ from safetensors.torch import load_file, save_file
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 import family_cases
+import family_cases_hybrid
 import family_cases_senses
 from family_cases import Case
 from family_cases_sight import SIGHTS, inputs_of, read_of
 from family_cases_towers import TOWERS
 
 OUTPUT = Path(__file__).resolve().parents[2] / "crates/attlas-model/tests/data/families"
-CASES = [*family_cases.CASES, *family_cases_senses.CASES]
+CASES = [*family_cases.CASES, *family_cases_hybrid.CASES, *family_cases_senses.CASES]
 LENGTHS = [10, 6, 3]  # the rows of the padded batch, in tokens
 
 
@@ -85,13 +86,13 @@ def make(case: Case) -> None:
         weights = []
         is_sense = case.sight is None and bool(inputs.keys() & {"pixel_values", "input_values"})
         read = read_of({key: value for key, value in inputs.items() if key != "images"})
-        with torch.no_grad(), recorded_sdpa(weights, case.averages), recorded_routers(model) as routers:
+        with torch.no_grad(), never_narrowed(case.in_f64), recorded_sdpa(weights, case.averages), recorded_routers(model) as routers:
             outputs = case.part(model)(**read, output_attentions=case.implementation == "eager" and not case.averages, output_hidden_states=True)
             last = getattr(outputs, "last_hidden_state", None)
             if last is None and is_sense:
                 last = getattr(case.part(model).base_model(**read), "last_hidden_state", None)
         told = inputs if case.sight is None else {key: value for key, value in inputs.items() if key != "pixel_values"}
-        tensors.update({f"{name}.{key}": value for key, value in collect(told, outputs).items()})
+        tensors.update({f"{name}.{key}": value for key, value in collect(told, outputs, config_of(case, model)).items()})
         # of vision models and towers, the list of hidden states ends before the last norm
         if not getattr(model.config, "is_encoder_decoder", False) and (last is not None or is_sense):
             tensors.pop(f"{name}.hidden.self", None)
@@ -117,6 +118,25 @@ def make(case: Case) -> None:
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{case.name:28} {size / 1000:7.1f} kB  seed {seed}", flush=True)
+
+
+@contextmanager
+def never_narrowed(is_on: bool):
+    """Keeps f64 where a class asks for f32 by `float()`, `to` or the type of a softmax."""
+    to, to_float = torch.Tensor.to, torch.Tensor.float
+
+    def kept(tensor, *arguments, **settings):
+        if tensor.dtype == torch.float64 and torch.float32 in (*arguments, settings.get("dtype")):
+            return tensor.contiguous()
+        return to(tensor, *arguments, **settings)
+
+    if is_on:
+        torch.Tensor.to = kept
+        torch.Tensor.float = lambda tensor, *_: tensor if tensor.dtype == torch.float64 else to_float(tensor)
+    try:
+        yield
+    finally:
+        torch.Tensor.to, torch.Tensor.float = to, to_float
 
 
 @contextmanager
@@ -293,16 +313,19 @@ def padded_ids(config, lengths: list[int], generator: torch.Generator) -> tuple[
 FIRST_PLAIN_ID = 4  # ids below are padding, start, end, unknown in every case
 
 
-def collect(inputs: dict[str, torch.Tensor], outputs) -> dict[str, torch.Tensor]:
-    """Inputs and outputs under the names that README.md gives."""
+def collect(inputs: dict[str, torch.Tensor], outputs, config) -> dict[str, torch.Tensor]:
+    """Inputs and outputs under the names that README.md gives; layers without attention are left out, and the others keep their numbers."""
     tensors = dict(inputs)
+    types = getattr(config, "layer_types", None) or []
+    attending = [layer for layer, kind in enumerate(types) if kind != "linear_attention"]
     for stack, (attentions, hidden) in {
         "encoder": ("encoder_attentions", "encoder_last_hidden_state"),
         "decoder": ("decoder_attentions", None),
         "cross": ("cross_attentions", None),
         "self": ("attentions", None),
     }.items():
-        for layer, attention in enumerate(getattr(outputs, attentions, None) or ()):
+        for place, attention in enumerate(getattr(outputs, attentions, None) or ()):
+            layer = attending[place] if attending and stack == "self" else place
             tensors[f"attentions.{stack}.{layer}"] = attention
         if hidden and getattr(outputs, hidden, None) is not None:
             tensors[f"hidden.{stack}"] = getattr(outputs, hidden)

@@ -39,6 +39,7 @@ class Case:
     implementation: str = "eager"  # "sdpa" where eager is at fault; families.py computes its weights
     averages: bool = False  # whether what the class returns as weights is the mean of all heads
     generates: bool = False
+    in_f64: bool = False  # whether what the class computes in f32 whatever its type is computed in f64, too
     n_distinct: int = 4  # how many ids a generation must have, so that it is not one token again and again
     token_types: bool = False
     gains: dict[str, float] = field(default_factory=dict)  # standard deviation by a part of the tensor's name

@@ -173,6 +173,8 @@ const EXPONENTIALS: &[(&str, &str)] = &[
     ("attlas-model/src/block/disentangled.rs", "scores that are no function of Q·K and position"),
     ("attlas-kernels/src/", "functions of registers: what the kernels and activations are made of"),
     ("attlas-model/src/block/mixture.rs", "the shares of experts"),
+    ("attlas-model/src/block/recurrence/", "how fast states decay where there is no attention"),
+    ("attlas-model/src/load/recurrence.rs", "the same, as it is stored"),
     ("attlas-model/src/block/rope.rs", "the pace of rotary positions"),
     ("attlas-model/src/run/generate.rs", "probabilities of words"),
     ("attlas-model/src/explain/score.rs", "probabilities of words and classes"),

@@ -42,9 +42,12 @@ pub use block::linear::{BothWays, Linear, Weight};
 pub use block::norm::NormWeights;
 pub use block::parameters::{Numbers, Parameter};
 pub use block::pass::{Array, Keep, Next, Pass, Progress, Site};
+pub use block::recurrence::{
+    DeltaWeights, Mamba2Weights, MambaWeights, RecurrenceWeights, RuleWeights, ShortConvolution,
+};
 pub use block::weights::{
     AddedWeights, AttentionWeights, BlockWeights, ContactWeights, DistanceWeights, EmbeddingWeights, Expert,
-    FeedForwardWeights, MixtureWeights, PatchWeights, Projections, ReadWeights, ReadoutWeights, SampleLayer,
+    FeedForwardWeights, Mixer, MixtureWeights, PatchWeights, Projections, ReadWeights, ReadoutWeights, SampleLayer,
     SharedExpert, StackWeights, Transformer,
 };
 pub use config::file::ConfigFile;

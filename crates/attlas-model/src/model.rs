@@ -356,9 +356,20 @@ impl Model {
         };
         let source = longest(|item| &item.source);
         let encoder = self.transformer.architecture.encoder.as_ref();
-        let why = encoder.and_then(|stack| stack.blocks.iter().find_map(|block| block.attention.why_dense()));
+        let why = encoder.and_then(|stack| stack.own_attention().find_map(|(_, attention)| attention.why_dense()));
         notes.extend(why.map(|why| {
             format!("{} {why}, which queries and keys alone do not give: its weights are recorded dense", self.name)
+        }));
+        notes.extend(self.without_attention().map(|layers| {
+            let experts = match self.has_experts_without_attention() {
+                true => ", and which experts they use is not in a recording",
+                false => "",
+            };
+            format!(
+                "{} has no attention in {layers}: they were computed, but there are no maps of them{experts}; the other layers keep \
+                 their numbers",
+                self.name
+            )
         }));
         notes.extend(self.languages.note(self));
         let architecture = &self.transformer.architecture;

@@ -177,7 +177,9 @@ fn a_run_that_goes_on_from_a_layer_has_the_numbers_of_a_whole_run_bit_by_bit() {
     let golden = Golden::open();
     let induction = trained("llama-induction");
     let repeated = input(&induction, &[], &[3, 9, 14, 20, 7, 3, 9, 14]);
-    for (model, input) in [gpt2(&golden), bart(&golden), (induction, repeated)] {
+    let hybrid = Model::load(&data("families").join("jamba-dense")).expect("a model");
+    let text = input(&hybrid, &[], &[5, 9, 21, 33, 8, 40]);
+    for (model, input) in [gpt2(&golden), bart(&golden), (induction, repeated), (hybrid, text)] {
         let baseline = Baseline::of(&model, &input).expect("a run");
         let heads = model.heads();
         let edits = |place: usize| {

@@ -56,7 +56,7 @@ fn most_tokens(model: &Model) -> usize {
     const MAX_TOKENS: usize = 4096;
     let architecture = &model.transformer().architecture;
     let numbers = attlas::Kind::ALL.into_iter().flat_map(|kind| architecture.attention(kind));
-    let bytes: usize = numbers.map(|layer| 4 * (layer.n_heads + layer.n_kv_heads) * layer.d_head).sum();
+    let bytes: usize = numbers.map(|(_, layer)| 4 * (layer.n_heads + layer.n_kv_heads) * layer.d_head).sum();
     (MAX_BYTES / bytes.max(1)).clamp(1, MAX_TOKENS)
 }
 

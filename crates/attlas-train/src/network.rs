@@ -8,7 +8,7 @@ use attlas_kernels::Precision;
 use attlas_model::config::{self, Norm};
 use attlas_model::family::VASWANI;
 use attlas_model::{
-    AttentionWeights, BlockWeights, BothWays, ConfigFile, EmbeddingWeights, Expert, FeedForwardWeights, Linear,
+    AttentionWeights, BlockWeights, BothWays, ConfigFile, EmbeddingWeights, Expert, FeedForwardWeights, Linear, Mixer,
     NormWeights, Projections, ReadWeights, ReadoutWeights, StackWeights, Transformer, Weight,
 };
 
@@ -91,7 +91,7 @@ impl Network {
         }
         all.push(output.map_or(Vec::new(), |output| bias_of(output).to_vec()));
         for block in [encoder, decoder].into_iter().flatten().flat_map(|stack| &stack.blocks) {
-            all.push(gather_attention(&block.attention));
+            all.extend(block.attention().map(gather_attention));
             all.extend(block.cross.as_ref().map(gather_attention));
             all.push(gather_feed_forward(block));
         }
@@ -117,7 +117,7 @@ impl Network {
         let expert =
             Expert { up: linear(up, up_bias, [d_ff, d_model]), down: linear(down, down_bias, [d_model, d_ff]) };
         BlockWeights {
-            attention: self.attention(&config.attention, &config.norm, group, Reads::Itself),
+            mixer: Mixer::Attention(self.attention(&config.attention, &config.norm, group, Reads::Itself)),
             cross: config.cross.as_ref().map(|cross| self.attention(cross, &config.norm, group + 1, Reads::Encoder)),
             feed_forward: FeedForwardWeights::Plain(expert),
             feed_forward_norm: Some(norm(&config.norm, norm_weight, norm_bias)),
@@ -142,6 +142,7 @@ impl Network {
             output: linear(output, output_bias, [d, d]),
             norm: Some(norm(of, norm_weight, norm_bias)),
             post_norm: None,
+            gate: None,
             query_norm: None,
             key_norm: None,
             scoring: Arc::new(Scoring::scaled_dot_product(config.d_head, config.visibility)),

@@ -42,10 +42,12 @@ pub struct ExpertsArguments {
 pub fn run(arguments: &ExpertsArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let ExpertsArguments { read, run: options, .. } = arguments;
     let options = RunArguments { router: true, ..options.clone() };
-    let mut recording = match &read.text {
-        Some(raw) => run_of(raw, &options)?.recording,
-        None => run_ids(read.source_ids.as_slice(), read.target_ids.as_slice(), &options)?.recording,
+    let run = match &read.text {
+        Some(raw) => run_of(raw, &options)?,
+        None => run_ids(read.source_ids.as_slice(), read.target_ids.as_slice(), &options)?,
     };
+    run.say_notes();
+    let mut recording = run.recording;
     if let Some(layer) = arguments.layer {
         recording.layers.retain(|other| other.index == layer);
     }

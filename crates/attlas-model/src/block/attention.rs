@@ -7,12 +7,13 @@ use rayon::prelude::*;
 use super::disentangled::{self, Heads, Terms};
 use super::edits::Rows;
 use super::maps::Maps;
+use super::mixture::sigmoid;
 use super::pass::Parts;
 use super::project::grow;
 use super::state::{AttentionCall, LayerState};
 use super::weights::AttentionWeights;
 use super::workspace::{Workspace, sized};
-use crate::config::Attention;
+use crate::config::{Activation, Attention};
 
 impl AttentionCall<'_> {
     /// `output = attention(input)`, or added to it. Shapes `[n_items · n, d_model]`.
@@ -65,7 +66,12 @@ impl AttentionCall<'_> {
         if kept.outputs {
             state.outputs.clone_from(&context);
         }
-        // 3. back to the residual stream
+        // 3. the gate, and back to the residual stream
+        if let Some(gate) = &weights.gate {
+            let mut gates = vec![0.0; context.len()]; // [n_items · n, n_heads · d_value]
+            gate.forward(input, &mut gates, Activation::Identity);
+            context.iter_mut().zip(gates).for_each(|(x, gate)| *x *= sigmoid(gate));
+        }
         weights.output.forward_to(&context, output, self.onto);
         workspace.context = context;
         self.put_away(config, kept, state, queries, lse, workspace);

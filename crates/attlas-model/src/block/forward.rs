@@ -12,7 +12,7 @@ use super::norm::NormWeights;
 use super::pass::{Plan, Progress, Stopped, Watch, tell};
 use super::rope::PatchPlaces;
 use super::state::{AttentionCall, Batch, LayerState, Source, StackState};
-use super::weights::{BlockWeights, FeedForwardWeights, StackWeights};
+use super::weights::{BlockWeights, FeedForwardWeights, Mixer, StackWeights};
 use super::workspace::{Workspace, sized};
 use crate::config::{Block, Patches, Reads, Residual, SideConvolution, Stack};
 
@@ -200,11 +200,9 @@ impl BlockRef<'_> {
         if matches!(config.residual, Residual::Parallel | Residual::ParallelSharedNorm) {
             return self.run_parallel(call, state, stream, workspace);
         }
-        let attention = &weights.attention;
-        let join = attention.join(config.residual);
+        let join = weights.mixer.join(config.residual);
         join.run(d_model, stream, workspace, |input, output, onto, workspace| {
-            let call = AttentionCall { onto, ..call };
-            call.run(&config.attention, attention, state, input, output, workspace);
+            self.mix(AttentionCall { onto, ..call }, state, input, output, workspace);
         });
         if let (Some(cross_config), Some(cross)) = (&config.cross, &weights.cross) {
             let call = AttentionCall { kind: Kind::Cross, ..call };
@@ -220,6 +218,23 @@ impl BlockRef<'_> {
         });
     }
 
+    /// `output = mixer(input)`, or added to it. Shapes `[n_items · n, d_model]`.
+    fn mix(
+        self,
+        call: AttentionCall<'_>,
+        state: &mut LayerState,
+        input: &[f32],
+        output: &mut [f32],
+        workspace: &mut Workspace,
+    ) {
+        match &self.weights.mixer {
+            Mixer::Attention(attention) => {
+                call.run(&self.config.attention, attention, state, input, output, workspace);
+            }
+            Mixer::Recurrence(recurrence) => recurrence.run(call, &mut state.carried, input, output, workspace),
+        }
+    }
+
     /// `x + attention(norm(x)) + feed_forward(norm′(x))`.
     fn run_parallel(
         self,
@@ -232,9 +247,9 @@ impl BlockRef<'_> {
         let mut normed = std::mem::take(&mut workspace.normed);
         let mut summed = std::mem::take(&mut workspace.sublayer);
         let input = sized(&mut normed, stream.len());
-        normalise_to(weights.attention.norm.as_ref(), stream, input, d_model);
+        normalise_to(weights.mixer.join(config.residual).before(), stream, input, d_model);
         let attended = sized(&mut summed, stream.len());
-        call.run(&config.attention, &weights.attention, state, input, attended, workspace);
+        self.mix(call, state, input, attended, workspace);
         if let Some(norm) = &weights.feed_forward_norm {
             norm.apply_to(stream, input, d_model);
         }

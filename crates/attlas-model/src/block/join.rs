@@ -1,7 +1,7 @@
 //! How a sublayer joins the residual stream: which norms stand before it, on what it gives, and on the sum.
 
 use super::norm::NormWeights;
-use super::weights::{AttentionWeights, BlockWeights};
+use super::weights::{AttentionWeights, BlockWeights, Mixer};
 use crate::config::Residual;
 
 /// How a sublayer `f` joins the stream `x`, with the norms that there are.
@@ -60,13 +60,23 @@ impl AttentionWeights {
     }
 }
 
+impl Mixer {
+    /// The same, whatever lets tokens see each other.
+    pub(crate) fn join(&self, residual: Residual) -> Join<'_> {
+        match self {
+            Mixer::Attention(attention) => attention.join(residual),
+            Mixer::Recurrence(recurrence) => Join::new(residual, &recurrence.norm, &None),
+        }
+    }
+}
+
 impl BlockWeights {
     /// How the feed-forward joins the stream; in a parallel block without a norm of its own it reads through the attention's.
     pub(crate) fn feed_forward_join(&self, residual: Residual) -> Join<'_> {
         let join = Join::new(residual, &self.feed_forward_norm, &self.feed_forward_post_norm);
         match (residual, join) {
             (Residual::Parallel | Residual::ParallelSharedNorm, Join::Pre(None)) => {
-                Join::Pre(self.attention.norm.as_ref())
+                Join::Pre(self.mixer.join(residual).before())
             }
             _ => join,
         }

@@ -19,6 +19,7 @@ pub mod parameters;
 pub mod pass;
 mod project;
 mod readout;
+pub mod recurrence;
 pub(crate) mod rope;
 pub(crate) mod state;
 pub(crate) mod stretch;

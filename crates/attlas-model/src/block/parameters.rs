@@ -6,8 +6,9 @@ use attlas::Bias;
 
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
+use super::recurrence::{DeltaWeights, Mamba2Weights, MambaWeights, RecurrenceWeights, RuleWeights};
 use super::weights::{
-    AttentionWeights, EmbeddingWeights, Expert, FeedForwardWeights, Narrowed, Projections, QueryProjection,
+    AttentionWeights, EmbeddingWeights, Expert, FeedForwardWeights, Mixer, Narrowed, Projections, QueryProjection,
     ReadWeights, SampleLayer, StackWeights, Transformer,
 };
 
@@ -107,7 +108,10 @@ impl<'a> Found<'a> {
         }
         for (layer, block) in stack.blocks.iter().enumerate() {
             let under = |part: &str| format!("{name}.blocks.{layer}.{part}");
-            self.attention(&under("attention"), &block.attention);
+            match &block.mixer {
+                Mixer::Attention(attention) => self.attention(&under("attention"), attention),
+                Mixer::Recurrence(recurrence) => self.recurrence(&under("recurrence"), recurrence),
+            }
             if let Some(cross) = &block.cross {
                 self.attention(&under("cross"), cross);
             }
@@ -186,6 +190,9 @@ impl<'a> Found<'a> {
             }
         }
         self.linear(&format!("{name}.output"), &attention.output);
+        if let Some(gate) = &attention.gate {
+            self.linear(&format!("{name}.gate"), gate);
+        }
         for (part, norm) in [
             ("norm", &attention.norm),
             ("post_norm", &attention.post_norm),
@@ -200,6 +207,39 @@ impl<'a> Found<'a> {
         if let Some(sinks) = &attention.scoring.sinks {
             self.plain(format!("{name}.sinks"), sinks);
         }
+    }
+
+    fn recurrence(&mut self, name: &str, recurrence: &'a RecurrenceWeights) {
+        self.norm(&format!("{name}.norm"), recurrence.norm.as_ref());
+        self.linear(&format!("{name}.into"), &recurrence.into);
+        self.plain(format!("{name}.convolution.weight"), &recurrence.convolution.weight);
+        if let Some(bias) = &recurrence.convolution.bias {
+            self.plain(format!("{name}.convolution.bias"), bias);
+        }
+        match &recurrence.rule {
+            RuleWeights::Mamba(MambaWeights { narrow, norms, steps, decay, skip, .. }) => {
+                self.linear(&format!("{name}.narrow"), narrow);
+                for (part, norm) in ["step_norm", "b_norm", "c_norm"].into_iter().zip(norms) {
+                    self.norm(&format!("{name}.{part}"), Some(norm));
+                }
+                self.linear(&format!("{name}.steps"), steps);
+                self.plain(format!("{name}.decay"), decay);
+                self.plain(format!("{name}.skip"), skip);
+            }
+            RuleWeights::Mamba2(Mamba2Weights { step_bias, decay, skip, norm, .. }) => {
+                self.plain(format!("{name}.step_bias"), step_bias);
+                self.plain(format!("{name}.decay"), decay);
+                self.plain(format!("{name}.skip"), skip);
+                self.norm(&format!("{name}.gated_norm"), Some(norm));
+            }
+            RuleWeights::Delta(DeltaWeights { rates, step_bias, decay, norm, .. }) => {
+                self.linear(&format!("{name}.rates"), rates);
+                self.plain(format!("{name}.step_bias"), step_bias);
+                self.plain(format!("{name}.decay"), decay);
+                self.norm(&format!("{name}.gated_norm"), Some(norm));
+            }
+        }
+        self.linear(&format!("{name}.output"), &recurrence.output);
     }
 
     fn narrowed(&mut self, name: &str, narrowed: &'a Narrowed) {

@@ -5,6 +5,7 @@ use attlas_kernels::Onto;
 
 use super::dropout::Dropout;
 use super::pass::Plan;
+use super::recurrence::Carried;
 use crate::config::Attention;
 
 /// What a pass reads: the new tokens of each item, and which keys are not padding.
@@ -120,6 +121,8 @@ pub(crate) struct LayerState {
     pub weights: Vec<f32>,
     /// Which keys each query may look at, where patches see those of their square alone.
     pub mask: Option<Mask>,
+    /// What a layer without attention keeps of the tokens so far; such a layer has nothing else of this but experts.
+    pub carried: Carried,
     /// Rows so far.
     pub n_queries: usize,
     /// Columns so far.

@@ -8,6 +8,7 @@ use attlas_kernels::Precision;
 use super::convolution::{Convolution, GroupedConvolution};
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
+use super::recurrence::RecurrenceWeights;
 use crate::config::{Architecture, Experts};
 
 /// A Transformer with its weights.
@@ -91,8 +92,8 @@ pub struct PatchWeights {
 /// The weights of one block.
 #[derive(Debug, Clone)]
 pub struct BlockWeights {
-    /// Looks at its own stack's tokens.
-    pub attention: AttentionWeights,
+    /// Lets the stack's own tokens see each other.
+    pub mixer: Mixer,
     /// Looks at the encoder.
     pub cross: Option<AttentionWeights>,
     /// Position by position.
@@ -101,6 +102,15 @@ pub struct BlockWeights {
     pub feed_forward_norm: Option<NormWeights>,
     /// On the feed-forward's output (sandwich).
     pub feed_forward_post_norm: Option<NormWeights>,
+}
+
+/// The weights by which a stack's own tokens see each other.
+#[derive(Debug, Clone)]
+pub enum Mixer {
+    /// Attention.
+    Attention(AttentionWeights),
+    /// What stands in its place.
+    Recurrence(Box<RecurrenceWeights>),
 }
 
 /// The weights of one attention layer.
@@ -114,6 +124,8 @@ pub struct AttentionWeights {
     pub norm: Option<NormWeights>,
     /// On the attention's output (sandwich).
     pub post_norm: Option<NormWeights>,
+    /// From a hidden state to what its heads' columns are multiplied by the sigmoid of, side by side. Shape `[n_heads · d_value, d_model]`.
+    pub gate: Option<Linear>,
     /// On queries.
     pub query_norm: Option<NormWeights>,
     /// On keys.
@@ -370,10 +382,25 @@ impl BlockWeights {
         self.each(&mut Linear::pack);
     }
 
+    /// The attention to the stack's own tokens; `None` where something else stands in its place.
+    pub fn attention(&self) -> Option<&AttentionWeights> {
+        if let Mixer::Attention(attention) = &self.mixer { Some(attention) } else { None }
+    }
+
+    /// The same, to be changed.
+    pub fn attention_mut(&mut self) -> Option<&mut AttentionWeights> {
+        if let Mixer::Attention(attention) = &mut self.mixer { Some(attention) } else { None }
+    }
+
     /// All matrices of a block.
     fn each(&mut self, work: &mut impl FnMut(&mut Linear)) {
-        for attention in [Some(&mut self.attention), self.cross.as_mut()].into_iter().flatten() {
+        if let Mixer::Recurrence(recurrence) = &mut self.mixer {
+            recurrence.each(work);
+        }
+        let own = if let Mixer::Attention(attention) = &mut self.mixer { Some(attention) } else { None };
+        for attention in [own, self.cross.as_mut()].into_iter().flatten() {
             work(&mut attention.output);
+            attention.gate.iter_mut().for_each(&mut *work);
             attention.projections.each(work);
         }
         match &mut self.feed_forward {

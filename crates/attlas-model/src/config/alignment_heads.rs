@@ -20,7 +20,8 @@ pub fn alignment_heads(
         let [layer, head] = pair.as_array()?.as_slice() else { return None };
         Some(HeadId { layer: number(layer)?, head: number(head)? })
     };
-    let exists = |id: &HeadId| layers.get(id.layer).is_some_and(|layer| id.head < layer.n_heads);
+    let exists =
+        |id: &HeadId| layers.iter().any(|(layer, attention)| id.layer == *layer && id.head < attention.n_heads);
     let named = generation.and_then(|generation| generation.get("alignment_heads"));
     let named = named.or_else(|| config.get("alignment_heads")).and_then(|value| value.as_array());
     named.into_iter().flatten().filter_map(head).filter(exists).collect()

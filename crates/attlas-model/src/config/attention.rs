@@ -36,6 +36,8 @@ pub struct Attention {
     pub qk_norm: Option<QkNorm>,
     /// Queries, keys and values come from narrower states.
     pub latent: Option<Latent>,
+    /// Whether each column of what heads give is multiplied by the sigmoid of a number that the query's state says (Qwen 3 Next).
+    pub gated: bool,
     /// Queries, keys and values are cut to ± this (OLMo).
     pub clip: Option<f32>,
     /// Whether each head has a learnt score that takes weight to nowhere (GPT-OSS).
@@ -271,6 +273,7 @@ impl Attention {
             rotary: None,
             qk_norm: None,
             latent: None,
+            gated: false,
             clip: None,
             sinks: false,
             biases: Biases::ALL,

@@ -5,6 +5,7 @@ mod attention;
 pub(crate) mod file;
 mod readout;
 mod reads;
+mod recurrence;
 
 pub(crate) use alignment_heads::{alignment_heads, median_width};
 pub(crate) use attention::alibi_both_ways;
@@ -18,6 +19,7 @@ pub use reads::{
     Disentangled, Frames, Leading, OtherGrids, PatchMatrix, Patches, PositionConvolution, Reads, SampleConvolution,
     SampleNorms, Samples, SideConvolution,
 };
+pub use recurrence::{Delta, Mamba, Mamba2, Recurrence, Rule};
 
 /// A model: its stacks and what it does with the last hidden states.
 ///
@@ -188,8 +190,10 @@ pub enum Arrangement {
 /// One layer: attention, cross-attention in decoders that have a source, feed-forward.
 #[derive(Debug, Clone)]
 pub struct Block {
-    /// Looks at its own stack's tokens.
+    /// Looks at its own stack's tokens, unless there is a [`recurrence`](Block::recurrence).
     pub attention: Attention,
+    /// What stands in the place of that attention; the layer then has no heads and no maps.
+    pub recurrence: Option<Recurrence>,
     /// Looks at the encoder's last hidden states.
     pub cross: Option<Attention>,
     /// Position by position.
@@ -390,6 +394,11 @@ impl Stack {
         Stack { d_model, embedding, blocks, stored_as: None, final_norm: None, convolution: None, distance_norm: None }
     }
 
+    /// Each layer's attention to the stack's own tokens, with its index; layers without attention have none.
+    pub fn own_attention(&self) -> impl Iterator<Item = (usize, &Attention)> {
+        self.blocks.iter().enumerate().filter_map(|(layer, block)| Some((layer, block.own_attention()?)))
+    }
+
     /// How many learnt rows stand before the patches of an image.
     pub fn n_leading(&self) -> usize {
         match &self.embedding.reads {
@@ -423,6 +432,7 @@ impl Block {
         let attention_norm = Some(norm);
         Block {
             attention,
+            recurrence: None,
             cross: None,
             feed_forward,
             attention_norm,
@@ -431,6 +441,11 @@ impl Block {
             layer_scale: false,
             residual_factor: 1.0,
         }
+    }
+
+    /// The attention to its own stack's tokens; `None` where something else stands in its place.
+    pub fn own_attention(&self) -> Option<&Attention> {
+        self.recurrence.is_none().then_some(&self.attention)
     }
 }
 

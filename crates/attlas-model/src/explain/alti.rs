@@ -51,6 +51,9 @@ pub fn contributions(model: &Model, run: &Run, reach: Reach) -> Result<(Vec<Laye
     let recording = &run.recording;
     let kinds = recording.kinds();
     check_size("contributions", recording.items.len(), kinds.iter().flat_map(|kind| recording.layers_of(*kind)))?;
+    if reach == Reach::Model {
+        model.check_whole("contributions are not followed through them")?;
+    }
     let mut arrays: Vec<Vec<Vec<f32>>> = vec![Vec::new(); kinds.len()];
     for item in 0..recording.items.len() {
         let found = of_item(model, run, item, reach)?;

@@ -44,7 +44,7 @@ impl Explained<'_> {
             if queries == Which::These(Vec::new()) {
                 continue;
             }
-            for layer in 0..architecture.attention(kind).len() {
+            for (layer, _) in architecture.attention(kind) {
                 let heads = Heads { queries: queries.clone(), ..Heads::all(kind, layer) };
                 edits.push(Edit::Edges { heads, keys: Which::These(vec![token]) });
             }
@@ -74,6 +74,7 @@ impl Explained<'_> {
     fn tell(&self, watch: &mut Watch<'_>) -> Next {
         let architecture = &self.model.transformer.architecture;
         let stack = if architecture.decoder.is_some() { Kind::Decoder } else { Kind::Encoder };
-        watch(Progress::Block { stack, layer: 0, n_layers: architecture.attention(stack).len() })
+        let n_layers = architecture.stack_of(stack).map_or(0, |stack| stack.blocks.len());
+        watch(Progress::Block { stack, layer: 0, n_layers })
     }
 }

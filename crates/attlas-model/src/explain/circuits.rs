@@ -249,10 +249,15 @@ impl<'a> Vocabulary<'a> {
             _ => &model.transformer().encoder,
         };
         let block = stack.as_ref().and_then(|stack| stack.blocks.get(head.layer));
-        match (layers.get(head.layer), block) {
-            (Some(config), Some(block)) if head.head < config.n_heads => Ok((config, &block.attention)),
+        let config = model.transformer().architecture.attention_at(self.kind, head.layer);
+        match (config, block.and_then(|block| block.attention())) {
+            (Some(config), Some(_)) if config.gated => Err(Error::Unsupported(format!(
+                "{} gates what heads give, by the query's state: weights alone do not say what they write",
+                model.name()
+            ))),
+            (Some(config), Some(attention)) if head.head < config.n_heads => Ok((config, attention)),
             _ => {
-                let n_heads = layers.first().map_or(0, |layer| layer.n_heads);
+                let n_heads = layers.first().map_or(0, |(_, layer)| layer.n_heads);
                 let (name, kind, n) = (model.name(), self.kind, layers.len());
                 Err(Error::Plan(format!("{name} has no {kind} head {head}: {n} layers of {n_heads} heads")))
             }

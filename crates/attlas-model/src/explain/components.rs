@@ -128,6 +128,7 @@ pub(super) fn entering(
 ) -> Result<Components, Error> {
     let absent = || Error::Plan(format!("{} has no {stack}", model.name()));
     let StackRef { config, weights, .. } = model.transformer().stack(stack).ok_or_else(absent)?;
+    model.check_whole("states are not taken apart through them")?;
     if config.convolution.is_some() && layer > 0 {
         return Err(Error::Unsupported(format!(
             "{} joins a convolution to its states, which mixes positions",
@@ -196,7 +197,7 @@ impl Walk<'_> {
     }
 
     fn self_attention(&self, state: &mut Components, own: &Sublayer<'_>) {
-        join(state, self.heads(own, self.stack), self.weights.attention.join(self.block.residual));
+        join(state, self.heads(own, self.stack), self.weights.mixer.join(self.block.residual));
     }
 
     /// What the heads of a sublayer add, and its bias.

@@ -221,6 +221,7 @@ impl Baseline<'_> {
         let model = self.model();
         let architecture = &model.transformer.architecture;
         let kind = if model.has(Side::Target) { Kind::Decoder } else { Kind::Encoder };
+        model.check_whole("shares of a logit are not followed through them")?;
         let stack = if kind == Kind::Decoder { &architecture.decoder } else { &architecture.encoder };
         let stack = stack.as_ref().ok_or_else(|| Error::Unsupported(format!("{} has no layers", model.name())))?;
         let why = if stack.blocks.iter().any(|block| block.residual == Residual::Post) {
@@ -294,7 +295,7 @@ impl Baseline<'_> {
 
 /// The attention layers of a block, in order.
 pub(super) fn attentions(kind: Kind, block: &BlockWeights) -> impl Iterator<Item = (Kind, &AttentionWeights)> {
-    std::iter::once((kind, &block.attention)).chain(block.cross.as_ref().map(|cross| (Kind::Cross, cross)))
+    block.attention().map(|own| (kind, own)).into_iter().chain(block.cross.as_ref().map(|cross| (Kind::Cross, cross)))
 }
 
 /// The slope, and a constant, with respect to what a norm is put on, its scale frozen; as it is where there is no norm.

@@ -102,13 +102,15 @@ impl Model {
     /// [`Error::Plan`] when none has it, or several; the message says which.
     pub fn kind_of_head(&self, kind: Option<Kind>, head: HeadId) -> Result<Kind, Error> {
         let layers = |kind: Kind| self.transformer().architecture.attention(kind);
-        let has = |kind: &Kind| layers(*kind).get(head.layer).is_some_and(|layer| head.head < layer.n_heads);
+        let has = |kind: &Kind| {
+            layers(*kind).iter().any(|(layer, attention)| head.layer == *layer && head.head < attention.n_heads)
+        };
         let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(has).collect();
         match (kind, kinds.as_slice()) {
             (Some(kind), _) | (None, &[kind]) => Ok(kind),
             (None, []) => {
                 let there_is = |kind: Kind| {
-                    let (n_layers, n_heads) = (layers(kind).len(), layers(kind).first()?.n_heads);
+                    let (n_layers, n_heads) = (layers(kind).len(), layers(kind).first()?.1.n_heads);
                     Some(format!("{kind}: {} of {}", counted(n_layers, "layer"), counted(n_heads, "head")))
                 };
                 let there_are: Vec<String> = Kind::ALL.into_iter().filter_map(there_is).collect();

@@ -84,7 +84,7 @@ impl Model {
     /// Every head, encoder, decoder, cross, each in the order of layers.
     pub fn heads(&self) -> Vec<KindHead> {
         let of_kind = |kind: Kind| {
-            let layers = self.transformer.architecture.attention(kind).into_iter().enumerate();
+            let layers = self.transformer.architecture.attention(kind).into_iter();
             let of_layer = move |(layer, n): (usize, usize)| {
                 (0..n).map(move |head| KindHead { kind, head: HeadId { layer, head } })
             };
@@ -408,8 +408,7 @@ impl<'m> Baseline<'m> {
 
     /// Refuses a head that is not there.
     pub(super) fn check_head(&self, head: KindHead) -> Result<(), Error> {
-        let layers = self.model.transformer.architecture.attention(head.kind);
-        match layers.get(head.head.layer) {
+        match self.model.transformer.architecture.attention_at(head.kind, head.head.layer) {
             Some(layer) if head.head.head < layer.n_heads => Ok(()),
             _ => Err(Error::Plan(format!(
                 "there is no head {} of {}; {} has {}",
@@ -437,7 +436,7 @@ impl Model {
     pub(crate) fn heads_in_words(&self) -> String {
         let of_kind = |kind: Kind| {
             let layers = self.transformer.architecture.attention(kind);
-            let n_heads = layers.iter().map(|layer| layer.n_heads).max()?;
+            let n_heads = layers.iter().map(|(_, layer)| layer.n_heads).max()?;
             Some(format!("{} {kind} layers of {n_heads} heads", layers.len()))
         };
         Kind::ALL.into_iter().filter_map(of_kind).collect::<Vec<_>>().join(" and ")

@@ -78,6 +78,7 @@ impl Baseline<'_> {
         let absent = || Error::Plan(format!("the {kind} has no layer {layer}"));
         let stack = model.transformer.stack(kind).ok_or_else(absent)?;
         let block = stack.weights.blocks.get(layer).ok_or_else(absent)?;
+        model.check_whole("no hidden states are kept between those and their feed-forwards")?;
         let residual = residual_of(model, kind, layer);
         let why = match residual {
             Residual::Parallel | Residual::ParallelSharedNorm => {

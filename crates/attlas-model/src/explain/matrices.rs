@@ -48,9 +48,11 @@ impl Matrices {
         let (Some(stack), Some(weights)) = (stack, weights) else {
             return Err(Error::Plan(format!("{} has no {kind}", model.name())));
         };
+        model.check_whole("what heads write is not followed through them")?;
         let blocks = stack.blocks.iter().zip(&weights.blocks);
-        blocks
-            .map(|(config, block)| Matrices::of(model, &config.attention, &block.attention, config.residual, norms))
+        let attentions = blocks.filter_map(|(config, block)| Some((config, block.attention()?)));
+        attentions
+            .map(|(config, attention)| Matrices::of(model, &config.attention, attention, config.residual, norms))
             .collect()
     }
 

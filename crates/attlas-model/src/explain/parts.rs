@@ -244,9 +244,16 @@ pub(super) fn attention_of<'a>(model: &'a Model, layer: &Layer) -> Result<&'a At
     let block = stack.as_ref().and_then(|stack| stack.blocks.get(layer.index));
     let attention = block.and_then(|block| match layer.kind {
         Kind::Cross => block.cross.as_ref(),
-        _ => Some(&block.attention),
+        _ => block.attention(),
     });
-    attention.ok_or_else(|| Error::Plan(format!("{} has no {layer}", model.name())))
+    let attention = attention.ok_or_else(|| Error::Plan(format!("{} has no {layer}", model.name())))?;
+    match attention.gate {
+        None => Ok(attention),
+        Some(_) => Err(Error::Unsupported(format!(
+            "{} gates what heads give: what keys add to states is not their values alone",
+            model.name()
+        ))),
+    }
 }
 
 /// Where norms stand in a block; [`Residual::Pre`] where there is none.

@@ -279,7 +279,7 @@ impl<'a> Pair<'a> {
         let stack = if kind == Kind::Encoder { &architecture.encoder } else { &architecture.decoder };
         let block = stack.as_ref().and_then(|stack| stack.blocks.get(head.layer));
         let config =
-            block.and_then(|block| if kind == Kind::Cross { block.cross.as_ref() } else { Some(&block.attention) });
+            block.and_then(|block| if kind == Kind::Cross { block.cross.as_ref() } else { block.own_attention() });
         let (Some(block), Some(config)) = (block, config) else {
             return Err(Error::Plan(format!("{} has no {kind} {head}", model.name())));
         };

@@ -148,7 +148,7 @@ fn attention(config: &ConfigFile) -> Result<Attention, Error> {
     let latent = Latent {
         // an explicit null is none
         query_width: match config.is_null("q_lora_rank") {
-            true => None,
+            true => config.size_or_none("q_lora_rank")?,
             false => Some(config.size_or("q_lora_rank", 1536)?),
         },
         key_value_width: config.size_or("kv_lora_rank", 512)?,

@@ -29,6 +29,7 @@ const CLASSES: &[(&str, f32, f64, Option<i64>)] = &[
     ("mixtral", 1e-5, 1_000_000.0, None),
     ("qwen2_moe", 1e-6, 10_000.0, None),
     ("qwen3_moe", 1e-6, 10_000.0, None),
+    ("qwen3_next", 1e-6, 10_000.0, None),
     ("olmoe", 1e-5, 10_000.0, None),
     ("phi3", 1e-5, 10_000.0, None),
     ("deepseek_v2", 1e-6, 10_000.0, None),

@@ -78,7 +78,7 @@ fn read_mixtral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 fn read_qwen2_moe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let experts = Experts {
         d_shared: Some(config.size_or("shared_expert_intermediate_size", 5632)?),
-        ..qwen_experts(config, ("num_experts", 60), 4)?
+        ..qwen_experts(config, ("num_experts", 60), 4, false)?
     };
     let mixed = mixed_layers(config)?;
     let windows = qwen2_windows(config)?;
@@ -99,7 +99,7 @@ fn read_qwen2_moe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 fn read_qwen3_moe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     // on the hub, and as transformers 5 saves it
     let field = if config.has("num_experts") { "num_experts" } else { "num_local_experts" };
-    let experts = qwen_experts(config, (field, 128), 8)?;
+    let experts = qwen_experts(config, (field, 128), 8, false)?;
     let mixed = mixed_layers(config)?;
     let d_hidden = config.size_or("moe_intermediate_size", 768)?;
     let window = readouts::window_where_used(config)?;
@@ -119,7 +119,7 @@ fn read_qwen3_moe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 fn read_olmoe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
     let n = config.size_or("num_experts", 64)?;
-    let experts = experts(config, n, ("num_experts_per_tok", 8), routing(config)?)?;
+    let experts = experts(config, n, ("num_experts_per_tok", 8), routing(config, false)?)?;
     let clip = llama::clip(config)?;
     let architecture = llama::decoder(config, llama::biases(config)?, |_, block| {
         block.attention.qk_norm = Some(QkNorm { norm: block.norm, scope: QkScope::All });
@@ -135,16 +135,23 @@ fn mix(block: &mut Block, experts: Experts, d_hidden: usize) {
     block.feed_forward = FeedForward { d_hidden, experts: Some(experts), ..block.feed_forward.clone() };
 }
 
-fn qwen_experts(config: &ConfigFile, (field, default_n): (&str, usize), default_used: usize) -> Result<Experts, Error> {
-    experts(config, config.size_or(field, default_n)?, ("num_experts_per_tok", default_used), routing(config)?)
+/// The experts of Qwen's mixtures; `sums_to_1` is whether shares do where `norm_topk_prob` does not say.
+pub(super) fn qwen_experts(
+    config: &ConfigFile,
+    (field, default_n): (&str, usize),
+    default_used: usize,
+    sums_to_1: bool,
+) -> Result<Experts, Error> {
+    let routing = routing(config, sums_to_1)?;
+    experts(config, config.size_or(field, default_n)?, ("num_experts_per_tok", default_used), routing)
 }
 
-fn routing(config: &ConfigFile) -> Result<Routing, Error> {
-    Ok(if config.flag_or("norm_topk_prob", false)? { Routing::OfChosen } else { Routing::OfAll })
+fn routing(config: &ConfigFile, sums_to_1: bool) -> Result<Routing, Error> {
+    Ok(if config.flag_or("norm_topk_prob", sums_to_1)? { Routing::OfChosen } else { Routing::OfAll })
 }
 
 /// Which layers have experts: every `decoder_sparse_step`-th, those of `mlp_only_layers` left out.
-fn mixed_layers(config: &ConfigFile) -> Result<Vec<bool>, Error> {
+pub(super) fn mixed_layers(config: &ConfigFile) -> Result<Vec<bool>, Error> {
     let n_layers = config.layers_or("num_hidden_layers", 24)?;
     let every = config.size_or("decoder_sparse_step", 1)?;
     let plain = config.numbers("mlp_only_layers")?.unwrap_or_default();

@@ -32,7 +32,9 @@ mod gpt_neox;
 mod gpt_oss;
 mod gptj;
 mod granite;
+mod granite_hybrid;
 mod internlm;
+mod jamba;
 mod llama;
 mod mixture;
 mod modernbert;
@@ -45,8 +47,10 @@ mod opt;
 mod phi;
 mod pre_norm_bert;
 mod qwen;
+mod qwen3_next;
 mod qwen_vision;
 mod readouts;
+mod recurrent;
 mod roberta;
 mod rotary;
 mod rotary_bert;
@@ -170,6 +174,9 @@ pub const FAMILIES: &[Family] = &[
     mixture::QWEN2_MOE,
     mixture::QWEN3_MOE,
     mixture::OLMOE,
+    granite_hybrid::FAMILY,
+    jamba::FAMILY,
+    qwen3_next::FAMILY,
     deepseek::V2,
     deepseek::V3,
     tower::GEMMA3,
@@ -367,8 +374,7 @@ mod tests {
         ] {
             assert_eq!(nearest(found), Some(meant), "{found}");
         }
-        for wild in ["mamba", "rwkv", "whatever", "git", "xlnet", "jamba", "", "option", "a", "flux", "sam", "phoenix"]
-        {
+        for wild in ["mamba", "rwkv", "whatever", "git", "xlnet", "", "option", "a", "flux", "sam", "phoenix"] {
             assert_eq!(nearest(wild), None, "{wild}");
         }
     }

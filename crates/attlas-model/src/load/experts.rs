@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use attlas_kernels::{Code, MAX_POWER, Precision};
 
-use super::rearrange::transpose;
+use super::rearrange::{scale, transpose};
 use super::{ExpertNames, FeedForwardNames, Loader, Part, ended};
 use crate::Error;
 use crate::block::linear::{Linear, Weight};
 use crate::block::weights::{Expert, MixtureWeights, SharedExpert};
-use crate::config::{Experts, FeedForward};
+use crate::config::{Block, Experts, FeedForward};
 use crate::weights::Bytes;
 use crate::weights::stored_rows::StoredRows;
 
@@ -55,28 +55,38 @@ impl Loader<'_> {
     /// The router, the experts, and the one that all tokens share.
     pub(super) fn mixture(
         &self,
-        config: &FeedForward,
+        block: &Block,
         experts: Experts,
         names: &FeedForwardNames,
         layer: &str,
         d_model: usize,
     ) -> Result<MixtureWeights, Error> {
+        let (config, factor) = (&block.feed_forward, block.residual_factor);
         let under = |name: &str| format!("{layer}{name}");
         let is_there = |name: &&&str| self.checkpoint.contains(&ended(&under(name), "weight"));
         let router = names.routers.iter().find(is_there).or(names.routers.first()).map_or("", |name| *name);
         let stored = names.experts.iter().find(|stored| self.has_experts(stored, layer)).or(names.experts.first());
         let [shared, gate] = names.shared;
         let of_shared = |d_hidden: usize| -> Result<SharedExpert, Error> {
-            let part = |name: &str| Part { name: format!("{}.{name}", under(shared)), d_out: d_hidden, bias: false };
-            let up = self.stacked(&[part("gate_proj"), part("up_proj")], d_model)?;
-            let down = self.linear(&part("down_proj").name, d_model, d_hidden, false)?;
+            let [first, second, last] = names.shared_parts.map(|name| format!("{}.{name}", under(shared)));
+            let part = |name: String, d_out: usize| Part { name, d_out, bias: false };
+            let up = match names.shared_parts[0].is_empty() {
+                true => vec![part(second, 2 * d_hidden)],
+                false => vec![part(first, d_hidden), part(second, d_hidden)],
+            };
+            let up = self.stacked(&up, d_model)?;
+            let mut down = self.linear(&last, d_model, d_hidden, false)?;
+            scale(&mut down, factor);
             let gate = (!gate.is_empty()).then(|| self.linear(&under(gate), 1, d_model, false)).transpose()?;
             Ok(SharedExpert { expert: Expert { up, down }, gate })
         };
+        let mut all =
+            stored.map_or(Ok(Vec::new()), |stored| self.experts(config, experts.n, stored, layer, d_model))?;
+        all.iter_mut().for_each(|expert| scale(&mut expert.down, factor));
         Ok(MixtureWeights {
             config: experts,
             router: self.linear(&under(router), experts.n, d_model, config.biases)?,
-            experts: stored.map_or(Ok(Vec::new()), |stored| self.experts(config, experts.n, stored, layer, d_model))?,
+            experts: all,
             correction: match experts.routing.is_sigmoid() {
                 true => Some(self.checkpoint.tensor(&under(names.correction), &[experts.n])?),
                 false => None,

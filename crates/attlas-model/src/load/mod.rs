@@ -3,11 +3,13 @@
 mod experts;
 mod latent;
 mod names;
+mod ordered;
 mod origin;
 mod place;
 mod readout;
 mod reads;
 mod rearrange;
+mod recurrence;
 #[cfg(test)]
 mod stored_tests;
 
@@ -18,7 +20,7 @@ use attlas_kernels::{Coded, Precision};
 
 pub use names::{
     AttentionNames, ExpertNames, FeedForwardNames, LatentNames, Layout, Names, ProjectionNames, ReadoutNames,
-    StackNames, Superfluous,
+    RecurrenceNames, StackNames, Superfluous,
 };
 pub(crate) use origin::explained;
 use place::{located, prefix, superfluous};
@@ -29,7 +31,7 @@ use crate::Error;
 use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
 use crate::block::weights::{
-    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, Projections, ReadoutWeights,
+    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, Mixer, Projections, ReadoutWeights,
     StackWeights, Transformer,
 };
 use crate::config::{
@@ -132,9 +134,11 @@ impl Loader<'_> {
                     let layer = format!("{}{}", self.prefix, names.layer.replace("{}", &stored.to_string()));
                     let mut block = self.block(stack, block, names, &layer, d_source, distances.as_deref())?;
                     // layers that form scores alike hold one table of distances
-                    let alike = |before: &&Arc<BlockWeights>| before.attention.scoring == block.attention.scoring;
-                    if let Some(before) = blocks.last().filter(alike) {
-                        block.attention.scoring = Arc::clone(&before.attention.scoring);
+                    let before = blocks.iter().rev().find_map(|before| before.attention());
+                    if let (Some(before), Some(own)) = (before, block.attention_mut())
+                        && before.scoring == own.scoring
+                    {
+                        own.scoring = Arc::clone(&before.scoring);
                     }
                     block.pack();
                     Arc::new(block)
@@ -220,7 +224,14 @@ impl Loader<'_> {
         let cross = AttentionPlace { d_source: Some(d_source), ..attention };
         let norm = |name: &str| self.norm(&block.norm, &format!("{layer}{name}"), d_model);
         Ok(BlockWeights {
-            attention: self.attention(&block.attention, &names.attention, attention)?,
+            mixer: match &block.recurrence {
+                Some(config) => {
+                    let norm = names.attention.norm;
+                    let weights = self.recurrence(config, block, &names.recurrence, norm, layer, d_model)?;
+                    Mixer::Recurrence(Box::new(weights))
+                }
+                None => Mixer::Attention(self.attention(&block.attention, &names.attention, attention)?),
+            },
             cross: match &block.cross {
                 Some(config) => Some(self.attention(config, &names.cross, cross)?),
                 None => None,
@@ -269,7 +280,10 @@ impl Loader<'_> {
                 self.norm(&qk.norm, &under(name), width).map(Some)
             }
         };
-        let projections = self.projections(config, &names.projections, layer, d_model, d_source)?;
+        let (projections, gate) = match config.gated {
+            true => self.gated(config, &names.projections, layer, d_model)?,
+            false => (self.projections(config, &names.projections, layer, d_model, d_source)?, None),
+        };
         Ok(AttentionWeights {
             distances: match (&config.disentangled, distances) {
                 (Some(terms), Some(table)) => {
@@ -279,6 +293,7 @@ impl Loader<'_> {
             },
             projections,
             output,
+            gate,
             norm,
             post_norm,
             added: self.added(config, names, layer, relative)?,
@@ -368,7 +383,7 @@ impl Loader<'_> {
         let config = &block.feed_forward;
         let under = |name: &str| format!("{layer}{name}");
         if let Some(experts) = config.experts {
-            return Ok(FeedForwardWeights::Mixture(self.mixture(config, experts, names, layer, d_model)?));
+            return Ok(FeedForwardWeights::Mixture(self.mixture(block, experts, names, layer, d_model)?));
         }
         let part = |name: &str, d_out: usize| Part { name: under(name), d_out, bias: config.biases };
         let up = match config.gating {
@@ -510,35 +525,6 @@ impl Loader<'_> {
     fn io(&self, name: &str, source: std::io::Error) -> Error {
         let path = self.checkpoint.get(name).map_or(self.checkpoint.path(), |tensor| &*tensor.path);
         Error::Io { path: path.to_path_buf(), source }
-    }
-
-    /// Some rows of a linear layer: row `r` of `n` is its row `place(r)`.
-    fn some_rows(
-        &self,
-        part: &Part,
-        d_in: usize,
-        n: usize,
-        place: impl Fn(usize) -> usize + Clone + Send + Sync + 'static,
-    ) -> Result<Linear, Error> {
-        let name = ended(&part.name, "weight");
-        let stored = match self.stored_rows(&name, part.d_out, d_in)? {
-            Some(rows) => self.coded(&[(rows.ordered(place.clone()), n, &name)], d_in)?,
-            None => None,
-        };
-        let weight = match stored {
-            Some(weight) => weight,
-            None => {
-                let all = self.as_numbers(std::slice::from_ref(part), d_in)?;
-                let rows = (0..n).flat_map(|row| &all[place(row) * d_in..][..d_in]);
-                Weight::Rows(Arc::new(rows.copied().collect()))
-            }
-        };
-        let bias = match part.bias {
-            true => Some(self.checkpoint.tensor(&ended(&part.name, "bias"), &[part.d_out])?),
-            false => None,
-        };
-        let bias = bias.map(|bias| Arc::new((0..n).map(|row| bias[place(row)]).collect()));
-        Ok(Linear { weight, bias, d_in, d_out: n, precision: Precision::Exact })
     }
 
     /// A table of rows, as it is stored or as numbers; shared by name where it is numbers.

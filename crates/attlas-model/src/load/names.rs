@@ -74,6 +74,8 @@ pub struct StackNames {
     pub attention: AttentionNames,
     /// Cross-attention, under the layer.
     pub cross: AttentionNames,
+    /// What stands in the place of self-attention in some layers, under the layer.
+    pub recurrence: RecurrenceNames,
     /// Feed-forward, under the layer.
     pub feed_forward: FeedForwardNames,
     /// The table of a bucketed bias, or of added scores that all layers share, under the prefix.
@@ -117,6 +119,31 @@ pub struct AttentionNames {
     pub sinks: &'static str,
     /// The factors on its output, a whole name (layer scale).
     pub layer_scale: &'static str,
+}
+
+/// The names of a layer without attention; the norm before it is named with the attention.
+#[derive(Debug, Clone, Copy)]
+pub struct RecurrenceNames {
+    /// Into the layer.
+    pub into: &'static str,
+    /// How much heads correct, and how fast they forget (gated delta rule).
+    pub rates: &'static str,
+    /// The convolution.
+    pub convolution: &'static str,
+    /// What steps are made of, with `B` and `C` (Mamba).
+    pub narrow: &'static str,
+    /// The norms on those three (Mamba); the norm on the output, first.
+    pub norms: [&'static str; 3],
+    /// Steps (Mamba).
+    pub steps: &'static str,
+    /// Added to steps, a whole name.
+    pub step_bias: &'static str,
+    /// The logarithms of what states decay by, a whole name.
+    pub decay: &'static str,
+    /// Factors on what passes the state by, a whole name (Mamba).
+    pub skip: &'static str,
+    /// Out of the layer.
+    pub output: &'static str,
 }
 
 /// How queries, keys and values are stored.
@@ -175,6 +202,9 @@ pub struct FeedForwardNames {
     /// The expert that all tokens share, with `up`, `gate` and `down` under it, and the layer that its share is made of; where that
     /// is empty, it counts as it is.
     pub shared: [&'static str; 2],
+    /// What that expert's gate, the matrix beside it and the last one are called; where the first is empty, its rows come first in
+    /// the second.
+    pub shared_parts: [&'static str; 3],
     /// The factors on its output, a whole name (layer scale).
     pub layer_scale: &'static str,
 }
@@ -243,6 +273,7 @@ impl StackNames {
         layer: "",
         attention: AttentionNames::NONE,
         cross: AttentionNames::NONE,
+        recurrence: RecurrenceNames::NONE,
         feed_forward: FeedForwardNames::NONE,
         relative_bias: "",
         final_norm: "",
@@ -271,6 +302,22 @@ impl AttentionNames {
     };
 }
 
+impl RecurrenceNames {
+    /// Nothing named; the start of a family's constant.
+    pub const NONE: RecurrenceNames = RecurrenceNames {
+        into: "",
+        rates: "",
+        convolution: "",
+        narrow: "",
+        norms: ["", "", ""],
+        steps: "",
+        step_bias: "",
+        decay: "",
+        skip: "",
+        output: "",
+    };
+}
+
 impl FeedForwardNames {
     /// Nothing named; the start of a family's constant.
     pub const NONE: FeedForwardNames = FeedForwardNames {
@@ -284,6 +331,7 @@ impl FeedForwardNames {
         correction: "",
         experts: &[],
         shared: ["", ""],
+        shared_parts: ["gate_proj", "up_proj", "down_proj"],
         layer_scale: "",
     };
 }

@@ -8,7 +8,8 @@ use super::Names;
 use crate::Error;
 use crate::config::file::{ConfigFile, Reading};
 use crate::config::{
-    AddedScores, Architecture, Attention, PatchMatrix, Patches, PositionBias, Positions, Readout, Reads, Stack,
+    AddedScores, Architecture, Attention, Block, PatchMatrix, Patches, PositionBias, Positions, Readout, Reads,
+    Recurrence, Rule, Stack,
 };
 use crate::error::{Clash, Misfit};
 use crate::weights::Checkpoint;
@@ -27,7 +28,10 @@ pub(crate) fn explained(error: Error, config: &ConfigFile, read: Read, checkpoin
             let reasons = match (&misfit.clash, layers_beyond(&tensor, read, config, checkpoint)) {
                 (_, true) => origins.of_layers(),
                 (Clash::Shape { found, asked }, _) => origins.of_sizes(&differing(found, asked)),
-                (Clash::Missing { asked }, _) => [origins.of_having(), origins.of_sizes(asked)].concat(),
+                (Clash::Missing { asked }, _) => {
+                    let n_experts = if is_of_expert(&tensor) { origins.n_experts() } else { Vec::new() };
+                    [origins.of_having(), origins.of_sizes(asked), n_experts].concat()
+                }
                 (Clash::Superfluous, _) => origins.of_having(),
             };
             let file = config.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -60,6 +64,11 @@ fn layers_beyond(tensor: &str, read: Read, config: &ConfigFile, checkpoint: &Che
         let layer = format!("{}.", &tensor[..at + n_digits]);
         index >= of_stack(Some(stack))[STORED_LAYERS] || !checkpoint.names().any(|name| name.starts_with(&layer))
     })
+}
+
+/// Whether a tensor belongs to one of several experts, by its number.
+fn is_of_expert(tensor: &str) -> bool {
+    tensor.split_once("experts.").is_some_and(|(_, rest)| rest.starts_with(|letter: char| letter.is_ascii_digit()))
 }
 
 /// What a Transformer is made of, and the fields on which each of it depends.
@@ -114,6 +123,11 @@ impl Origins<'_> {
         self.whose(|changes| places.iter().any(|place| changes.sizes.contains(place)))
     }
 
+    /// The fields that the numbers of experts come from.
+    fn n_experts(&self) -> Vec<String> {
+        self.whose(|changes| [EXPERTS, N_OF_STACK + EXPERTS].iter().any(|place| changes.sizes.contains(place)))
+    }
+
     /// The fields that sizes with these values come from.
     fn of_sizes(&self, wanted: &[usize]) -> Vec<String> {
         let is_layers =
@@ -159,7 +173,12 @@ fn has(architecture: &Architecture) -> String {
         let norm = (block.residual, block.norm.kind, block.attention_norm.map(|norm| norm.kind), block.layer_scale);
         let first = |mixed: bool| blocks.iter().position(|block| block.feed_forward.experts.is_some() == mixed);
         let parts = (feed_forward.gating, feed_forward.biases, first(true), first(false));
-        Some(format!("{:?} {scope:?} {} {norm:?} {parts:?}", attention.biases, attention.sinks))
+        Some(format!(
+            "{:?} {scope:?} {} {norm:?} {parts:?} {}",
+            attention.biases,
+            attention.sinks,
+            has_of_recurrences(blocks)
+        ))
     };
     let readout = match &architecture.readout {
         Readout::Tokens { output, bias, transform, .. } => format!("{output:?} {bias} {}", transform.is_some()),
@@ -168,11 +187,24 @@ fn has(architecture: &Architecture) -> String {
     format!("{:?} {:?} {readout}", block(&architecture.encoder), block(&architecture.decoder))
 }
 
+/// Which of the first layers have no attention, and what those have.
+fn has_of_recurrences(blocks: &[Block]) -> String {
+    let places = |none: bool| blocks.iter().enumerate().filter(move |(_, block)| block.recurrence.is_none() == none);
+    let first = |none: bool| places(none).take(2).map(|(layer, _)| layer).collect::<Vec<usize>>();
+    match blocks.iter().find_map(|block| block.recurrence.as_ref()) {
+        Some(one) => format!("{:?} {} {}", [first(true), first(false)], one.biases, one.convolution_bias),
+        None => String::new(),
+    }
+}
+
 /// How many sizes a stack has.
-const N_OF_STACK: usize = 42;
+const N_OF_STACK: usize = 42 + N_OF_RECURRENCE;
+const N_OF_RECURRENCE: usize = 15;
 /// The places of the number of layers, and of those that have weights of their own.
 const LAYERS: usize = 0;
 const STORED_LAYERS: usize = 1;
+/// The place of the number of experts.
+const EXPERTS: usize = 29;
 
 /// The sizes that shapes of tensors are made of, always in the same places; 0 for what there is not.
 fn sizes(architecture: &Architecture) -> Vec<usize> {
@@ -214,7 +246,10 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
     let beside = stack.convolution.map(|convolution| (convolution.kernel, convolution.n_groups));
     let of_positions = embedding.convolution.map(|convolution| (convolution.kernel, convolution.n_groups));
     let convolution = beside.or(of_positions);
-    [
+    let mut all = [0; N_OF_STACK];
+    let (own, further) = all.split_at_mut(N_OF_STACK - N_OF_RECURRENCE);
+    further.copy_from_slice(&of_recurrence(stack));
+    own.copy_from_slice(&[
         stack.blocks.len(),
         stack.stored_as.as_ref().and_then(|stored| stored.iter().max()).map_or(stack.blocks.len(), |last| last + 1),
         stack.d_model,
@@ -256,7 +291,41 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         attention.latent.map_or(0, |latent| latent.key_value_width + latent.n_shared),
         attention.latent.map_or(0, |latent| keys + attention.value_width() - attention.n_heads * latent.n_shared),
         attention.rotary.as_ref().map_or(0, |rotary| rotary.n_columns / 2),
-        stack.blocks.iter().map(|block| block.attention.n_heads).sum(), // what reads contacts
+        stack.own_attention().map(|(_, attention)| attention.n_heads).sum(), // what reads contacts
+    ]);
+    all
+}
+
+/// The sizes of layers without attention, of gates beside queries, and of the layers without experts where others have some.
+fn of_recurrence(stack: &Stack) -> [usize; N_OF_RECURRENCE] {
+    let found = stack.blocks.iter().find_map(|block| block.recurrence.as_ref());
+    let [n_heads, of_head, n_states, d_step] = match found.map(|recurrence| &recurrence.rule) {
+        Some(Rule::Mamba(mamba)) => [0, 0, mamba.n_states, mamba.d_step],
+        Some(Rule::Mamba2(mamba)) => [mamba.n_heads, mamba.d_head, mamba.n_states, 0],
+        Some(Rule::Delta(delta)) => [delta.n_heads, delta.d_value, delta.d_key, 0],
+        None => [0; 4],
+    };
+    let gated = stack.own_attention().find(|(_, own)| own.gated).map_or(0, |(_, own)| own.query_width());
+    let plain = stack.blocks.iter().map(|block| &block.feed_forward).find(|part| part.experts.is_none());
+    let plain = plain.filter(|_| found.is_some()).map_or(0, |plain| plain.d_hidden);
+    let experts = stack.blocks.iter().find_map(|block| block.feed_forward.experts);
+    let shared = experts.filter(|_| found.is_some()).and_then(|experts| experts.d_shared).unwrap_or(0);
+    [
+        found.map_or(0, Recurrence::width),
+        found.map_or(0, Recurrence::convolved),
+        found.map_or(0, Recurrence::projected),
+        found.map_or(0, |recurrence| recurrence.kernel),
+        n_heads,
+        2 * n_heads,
+        of_head,
+        n_states,
+        d_step,
+        if d_step > 0 { d_step + 2 * n_states } else { 0 },
+        gated,
+        2 * gated,
+        plain,
+        2 * plain,
+        2 * shared,
     ]
 }
 

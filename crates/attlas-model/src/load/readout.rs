@@ -74,7 +74,7 @@ impl Loader<'_> {
         if names.contacts.is_empty() || !self.checkpoint.contains(&ended(&name, "weight")) {
             return Ok(None);
         }
-        let n_heads = stack.blocks.iter().map(|block| block.attention.n_heads).sum();
+        let n_heads = stack.own_attention().map(|(_, attention)| attention.n_heads).sum();
         let weight = self.checkpoint.tensor(&ended(&name, "weight"), &[1, n_heads])?.to_vec();
         let bias = self.checkpoint.tensor(&ended(&name, "bias"), &[1])?.iter().sum();
         Ok(Some(ContactWeights { weight, bias }))

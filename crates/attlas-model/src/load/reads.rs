@@ -233,7 +233,9 @@ impl Loader<'_> {
 
     /// The table of distances that the blocks share, normalised. Shape `[2 · span, d_model]`.
     pub(super) fn distances(&self, stack: &Stack, names: &StackNames) -> Result<Option<Vec<f32>>, Error> {
-        let Some(terms) = stack.blocks.first().and_then(|block| block.attention.disentangled) else { return Ok(None) };
+        let Some(terms) = stack.own_attention().next().and_then(|(_, attention)| attention.disentangled) else {
+            return Ok(None);
+        };
         let under = |name: &str| format!("{}{name}", self.prefix);
         let mut table = self.checkpoint.tensor(&under(names.distances), &[2 * terms.span, stack.d_model])?.to_vec();
         if let Some(norm) = &stack.distance_norm {

@@ -292,6 +292,9 @@ impl Model {
                 HeadId { layer, head: last },
                 kind.title()
             )),
+            Halt::Recurrence { stack, layer } => {
+                Error::Unsupported(format!("layer {layer} of the {stack} of {} has no attention", self.name()))
+            }
             Halt::Block { stack, layer } => {
                 Error::Input(format!("the gradient is not finite before layer {layer} of the {stack}"))
             }
@@ -303,6 +306,7 @@ impl Model {
         let architecture = &self.transformer.architecture;
         let stacks = || [&architecture.encoder, &architecture.decoder].into_iter().flatten();
         let blocks = || stacks().flat_map(|stack| &stack.blocks);
+        self.check_whole("no gradients go back through them")?;
         let why = blocks().find_map(|block| block.attention.why_dense()).map(|why| (why, "such scores"));
         let convolved = stacks().any(|stack| stack.convolution.is_some() || stack.embedding.convolution.is_some());
         let why = why.or(convolved.then_some(("has a convolution beside its layers", "it")));
@@ -407,7 +411,7 @@ impl Model {
         let mut n_bytes = 0usize;
         for kind in Kind::ALL {
             let [n_queries, n_keys] = sizes.of_kind(kind);
-            for (layer, config) in self.transformer.architecture.attention(kind).into_iter().enumerate() {
+            for (layer, config) in self.transformer.architecture.attention(kind) {
                 let sites = [Site::Attention, Site::Scores];
                 let n_maps = sites.into_iter().filter(|site| wanted.keeps_at(*site, kind, layer)).count();
                 let n = [config.n_heads, n_queries, n_keys, sizes.n_items, size_of::<f32>()];

@@ -8,7 +8,7 @@ use super::generate::Decoding;
 use super::input::Input;
 use crate::Error;
 use crate::block::pass::{Array, Keep, Pass, Site};
-use crate::config::{Architecture, Attention, Block, Stack};
+use crate::config::{Architecture, Attention, Block, Recurrence, Stack};
 use crate::model::Model;
 
 /// The most that dense weights and scores of one run may take.
@@ -52,18 +52,34 @@ impl Sizes {
 }
 
 impl Architecture {
-    pub(super) fn stack_of(&self, kind: Kind) -> Option<&Stack> {
+    /// Encoder and decoder, those that there are.
+    pub(crate) fn stacks(&self) -> impl Iterator<Item = &Stack> {
+        [&self.encoder, &self.decoder].into_iter().flatten()
+    }
+
+    pub(crate) fn stack_of(&self, kind: Kind) -> Option<&Stack> {
         if kind == Kind::Encoder { self.encoder.as_ref() } else { self.decoder.as_ref() }
     }
 
-    /// The attention of one kind, layer by layer.
-    pub fn attention<'a>(&'a self, kind: Kind) -> Vec<&'a Attention> {
-        let blocks = self.stack_of(kind).into_iter().flat_map(|stack| &stack.blocks);
+    /// The attention of one kind, each with its layer's index; layers without it have none.
+    pub fn attention<'a>(&'a self, kind: Kind) -> Vec<(usize, &'a Attention)> {
+        let blocks = self.stack_of(kind).into_iter().flat_map(|stack| stack.blocks.iter().enumerate());
         let of_kind = |block: &'a Block| match kind {
             Kind::Cross => block.cross.as_ref(),
-            _ => Some(&block.attention),
+            _ => block.own_attention(),
         };
-        blocks.filter_map(of_kind).collect()
+        blocks.filter_map(|(layer, block)| Some((layer, of_kind(block)?))).collect()
+    }
+
+    /// What stands in the place of a layer's attention to its own stack.
+    pub fn recurrence_at(&self, kind: Kind, layer: usize) -> Option<&Recurrence> {
+        let block = self.stack_of(kind).filter(|_| kind != Kind::Cross)?.blocks.get(layer)?;
+        block.recurrence.as_ref()
+    }
+
+    /// The attention of one kind of a layer, where it has some.
+    pub fn attention_at(&self, kind: Kind, layer: usize) -> Option<&Attention> {
+        self.attention(kind).into_iter().find(|(index, _)| *index == layer).map(|(_, attention)| attention)
     }
 }
 
@@ -74,7 +90,7 @@ impl Model {
         let of_kind = |kind: Kind| {
             let [n_queries, n_keys] = sizes.of_kind(kind);
             let layers = self.transformer.architecture.attention(kind).into_iter();
-            layers.fold(0_u64, |sum, layer| {
+            layers.fold(0_u64, |sum, (_, layer)| {
                 let rows =
                     n_queries.saturating_mul(layer.n_heads).saturating_add(n_keys.saturating_mul(layer.n_kv_heads));
                 sum.saturating_add((rows as u64).saturating_mul(4 * layer.d_head as u64))
@@ -83,15 +99,46 @@ impl Model {
         Kind::ALL.into_iter().map(of_kind).fold(0, u64::saturating_add)
     }
 
+    /// Refuses what is asked of all layers in one way where one has no attention, or gates what its heads give; `what` says of
+    /// the layers (`them`) what cannot be had.
+    pub(crate) fn check_whole(&self, what: &str) -> Result<(), Error> {
+        let stacks = self.transformer.architecture.stacks();
+        let gated: Vec<usize> =
+            stacks.flat_map(Stack::own_attention).filter(|(_, own)| own.gated).map(|(layer, _)| layer).collect();
+        let why = match self.without_attention() {
+            Some(layers) => format!("has no attention in {layers}"),
+            None if !gated.is_empty() => format!("gates what heads give in {}", layers_in_words(&gated)),
+            None => return Ok(()),
+        };
+        Err(Error::Unsupported(format!(
+            "{} {why}, and {what}; its attention weights, and what changes when heads are knocked out, can be had",
+            self.name()
+        )))
+    }
+
+    /// The layers that have something else in the place of attention, in words: `layers 0 to 2, 4 (Mamba-2)`.
+    pub(crate) fn without_attention(&self) -> Option<String> {
+        let blocks = self.transformer.architecture.stacks().flat_map(|stack| stack.blocks.iter().enumerate());
+        let others: Vec<(usize, &Recurrence)> =
+            blocks.filter_map(|(layer, block)| Some((layer, block.recurrence.as_ref()?))).collect();
+        let name = others.first()?.1.name();
+        let layers: Vec<usize> = others.iter().map(|(layer, _)| *layer).collect();
+        Some(format!("{} ({name})", layers_in_words(&layers)))
+    }
+
+    /// Whether one of those layers has experts.
+    pub(crate) fn has_experts_without_attention(&self) -> bool {
+        let mut blocks = self.transformer.architecture.stacks().flat_map(|stack| &stack.blocks);
+        blocks.any(|block| block.recurrence.is_some() && block.feed_forward.experts.is_some())
+    }
+
     /// Everything that a plan names must be there.
     pub(crate) fn check_pass(&self, pass: &Pass, sizes: Sizes) -> Result<(), Error> {
         for keep in &pass.keep {
             self.check_keep(pass, keep)?;
             let is_dense = |kind: &Kind| {
-                let layers = self.transformer.architecture.attention(*kind).into_iter().enumerate();
-                layers
-                    .into_iter()
-                    .any(|(layer, config)| config.why_dense().is_some() && pass.keeps_at(Site::Scores, *kind, layer))
+                let mut layers = self.transformer.architecture.attention(*kind).into_iter();
+                layers.any(|(layer, config)| config.why_dense().is_some() && pass.keeps_at(Site::Scores, *kind, layer))
             };
             if keep.site == Site::Scores && Kind::ALL.iter().any(is_dense) {
                 return Err(Error::Unsupported(format!(
@@ -165,11 +212,22 @@ impl Model {
 
     /// The attention of a layer that a plan names.
     fn attention_at(&self, kind: Kind, layer: usize) -> Result<&Attention, Error> {
-        let layers = self.transformer.architecture.attention(kind);
-        let n = layers.len();
-        layers.into_iter().nth(layer).ok_or_else(|| {
-            if n > 0 {
-                return Error::Plan(format!("there is no {kind} layer {layer}; {} has 0 to {}", self.name(), n - 1));
+        let architecture = &self.transformer.architecture;
+        let layers: Vec<usize> = architecture.attention(kind).into_iter().map(|(layer, _)| layer).collect();
+        architecture.attention_at(kind, layer).ok_or_else(|| {
+            if let Some(name) = architecture.recurrence_at(kind, layer).map(Recurrence::name) {
+                return Error::Plan(format!(
+                    "{kind} layer {layer} of {} has no attention ({name}); {} have",
+                    self.name(),
+                    ranges(&layers)
+                ));
+            }
+            if !layers.is_empty() {
+                return Error::Plan(format!(
+                    "there is no {kind} layer {layer}; {} has {}",
+                    self.name(),
+                    ranges(&layers)
+                ));
             }
             let has = |kind: &Kind| !self.transformer.architecture.attention(*kind).is_empty();
             let kinds: Vec<&str> = Kind::ALL.into_iter().filter(has).map(Kind::name).collect();
@@ -259,7 +317,7 @@ impl Model {
         let mut why = String::new();
         for kind in Kind::ALL {
             let [n_queries, n_keys] = sizes.of_kind(kind);
-            for (layer, config) in self.transformer.architecture.attention(kind).into_iter().enumerate() {
+            for (layer, config) in self.transformer.architecture.attention(kind) {
                 let recorded = pass.keeps_at(Site::Attention, kind, layer);
                 let is_dense = recorded && (config.why_dense().is_some() || pass.reweighs(kind, layer));
                 let n_maps = usize::from(is_dense) + usize::from(pass.keeps_at(Site::Scores, kind, layer));
@@ -290,6 +348,23 @@ impl Model {
             (None, false) => "layers whose weights are changed are recorded dense".to_owned(),
         }
     }
+}
+
+/// `layer 3`, or `layers 0 to 2, 4`.
+fn layers_in_words(layers: &[usize]) -> String {
+    format!("layer{} {}", if layers.len() == 1 { "" } else { "s" }, ranges(layers))
+}
+
+/// Numbers in order as `0 to 2, 4`.
+fn ranges(numbers: &[usize]) -> String {
+    let runs = numbers.chunk_by(|one, next| one + 1 == *next);
+    let words: Vec<String> = runs
+        .map(|run| match run {
+            [first, .., last] => format!("{first} to {last}"),
+            one => one.iter().map(usize::to_string).collect(),
+        })
+        .collect();
+    words.join(", ")
 }
 
 /// What is said of hidden states of cross-attention.

@@ -12,8 +12,8 @@ use crate::block::attention::head_major;
 use crate::block::edits::WeightEdits;
 use crate::block::pass::{Array, Plan, Purpose, Site};
 use crate::block::state::{LayerState, StackState};
-use crate::block::weights::Transformer;
-use crate::config::Attention;
+use crate::block::weights::{BlockWeights, Transformer};
+use crate::config::{Attention, Block};
 
 /// A site that was kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,15 +167,13 @@ impl Seen<'_> {
         if let (Some(stack), Some(weights)) = (&architecture.encoder, &transformer.encoder) {
             let blocks = stack.blocks.iter().zip(&weights.blocks).zip(encoder.attention);
             for (index, ((config, weights), state)) in blocks.enumerate() {
-                let scoring = &weights.attention.scoring;
-                self.layer(Kind::Encoder, index, &config.attention, scoring, state, &mut layers, &mut kept);
+                self.own_layer(Kind::Encoder, index, config, weights, state, &mut layers, &mut kept);
             }
         }
         if let (Some(stack), Some(weights)) = (&architecture.decoder, &transformer.decoder) {
             let blocks = stack.blocks.iter().zip(&weights.blocks);
             for (index, ((config, weights), state)) in blocks.clone().zip(decoder.attention).enumerate() {
-                let scoring = &weights.attention.scoring;
-                self.layer(Kind::Decoder, index, &config.attention, scoring, state, &mut layers, &mut kept);
+                self.own_layer(Kind::Decoder, index, config, weights, state, &mut layers, &mut kept);
             }
             for (index, ((config, weights), state)) in blocks.zip(decoder.cross).enumerate() {
                 if let (Some(config), Some(weights)) = (&config.cross, &weights.cross) {
@@ -199,6 +197,36 @@ impl Seen<'_> {
         }
     }
 
+    /// What a block leaves of its stack's own attention; of one without it, the experts alone.
+    #[allow(clippy::too_many_arguments)]
+    fn own_layer(
+        &self,
+        kind: Kind,
+        index: usize,
+        config: &Block,
+        weights: &BlockWeights,
+        state: LayerState,
+        layers: &mut Vec<Layer>,
+        kept: &mut Vec<Kept>,
+    ) {
+        match weights.attention() {
+            Some(attention) => {
+                self.layer(kind, index, &config.attention, &attention.scoring, state, layers, kept);
+            }
+            None => kept.extend(self.router(kind, index, &state)),
+        }
+    }
+
+    /// The shares of experts, where they are kept.
+    fn router(&self, kind: Kind, layer: usize, state: &LayerState) -> Option<Kept> {
+        let is_kept = state.n_experts > 0 && self.plan.parts(kind, layer).router;
+        is_kept.then(|| {
+            let n_rows = state.router.len() / (self.n_items * state.n_experts).max(1);
+            let array = Array { shape: vec![self.n_items, n_rows, state.n_experts], values: state.router.clone() };
+            Kept { site: Site::Router, kind, layer, array }
+        })
+    }
+
     #[allow(clippy::too_many_arguments)]
     fn layer(
         &self,
@@ -213,6 +241,7 @@ impl Seen<'_> {
         let valid = if kind == Kind::Decoder { self.target_valid } else { self.source_valid };
         let seen = SeenLayer { plan: self.plan, n_items: self.n_items, kind, index, config, scoring, valid };
         seen.keep(&state, kept);
+        kept.extend(self.router(kind, index, &state));
         if self.plan.parts(kind, index).recorded {
             layers.push(seen.recorded(state));
         }
@@ -284,11 +313,6 @@ impl SeenLayer<'_> {
         let edits = self.plan.weight_edits(kind, layer);
         let scores = || self.for_all(state, |inputs, text| WeightEdits::scores(&edits, inputs, text));
         push(Site::Scores, [n_items, n_heads, n_queries, n_keys], &scores);
-        if state.n_experts > 0 && self.plan.parts(kind, layer).router {
-            let n_rows = state.router.len() / (n_items * state.n_experts).max(1);
-            let array = Array { shape: vec![n_items, n_rows, state.n_experts], values: state.router.clone() };
-            kept.push(Kept { site: Site::Router, kind, layer, array });
-        }
     }
 
     /// Numbers of all items, one after the other.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::seen::Seen;
 use crate::block::forward::StackRef;
 use crate::block::pass::{Plan, Progress, Stopped, Watch, tell};
-use crate::block::state::{Batch, Source, StackState};
+use crate::block::state::{Batch, LayerState, Source, StackState};
 use crate::block::weights::Transformer;
 use crate::block::workspace::Workspace;
 use crate::config::SpecialIds;
@@ -275,7 +275,8 @@ impl StackState {
             return;
         }
         for layer in self.attention.iter_mut().chain(&mut self.cross) {
-            for buffer in [&mut layer.queries, &mut layer.keys, &mut layer.values, &mut layer.lse] {
+            let LayerState { queries, keys, values, lse, carried, .. } = layer;
+            for buffer in [queries, keys, values, lse, &mut carried.window, &mut carried.state] {
                 let size = buffer.len() / n_items;
                 *buffer = chosen.iter().flat_map(|item| &buffer[item * size..][..size]).copied().collect();
             }

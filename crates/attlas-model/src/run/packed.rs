@@ -117,7 +117,7 @@ impl Transformer {
         let mut drops = StackDropout { dropout, embedding: EMBEDDINGS[0], first: FIRST_SUBLAYER };
         let (mut encoder, mut memory) = (None, None);
         if let Some((stack, batch)) = self.stack(Kind::Encoder).zip(read.batch(Kind::Encoder)) {
-            let (tape, hidden) = stack.tape(batch, None, plan, drops, &mut workspace);
+            let (tape, hidden) = stack.tape(batch, None, plan, drops, &mut workspace).map_err(halted)?;
             (encoder, memory) = (Some((stack, batch, tape)), Some(hidden));
             let n_sublayers = stack.n_sublayers() * stack.config.blocks.len() as u64;
             drops = StackDropout { embedding: EMBEDDINGS[1], first: FIRST_SUBLAYER + n_sublayers, ..drops };
@@ -125,7 +125,7 @@ impl Transformer {
         let source = memory.as_deref().and_then(|hidden| read.source(hidden));
         let (mut decoder, mut decoded) = (None, None);
         if let Some((stack, batch)) = self.stack(Kind::Decoder).zip(read.batch(Kind::Decoder)) {
-            let (tape, hidden) = stack.tape(batch, source, plan, drops, &mut workspace);
+            let (tape, hidden) = stack.tape(batch, source, plan, drops, &mut workspace).map_err(halted)?;
             (decoder, decoded) = (Some((stack, batch, tape)), Some(hidden));
         }
         // 2. back through the readout
@@ -136,10 +136,10 @@ impl Transformer {
         let mut gradient = self.readout_back(&mut back, hidden, read.n_rows(), see); // [n, d_model]
         // 3. back through the stacks
         if let Some((stack, batch, tape)) = decoder {
-            gradient = stack.tape_back(tape, &mut back, batch, source, gradient).map_err(not_finite)?.source;
+            gradient = stack.tape_back(tape, &mut back, batch, source, gradient).map_err(halted)?.source;
         }
         if let Some((stack, batch, tape)) = encoder {
-            stack.tape_back(tape, &mut back, batch, None, gradient).map_err(not_finite)?;
+            stack.tape_back(tape, &mut back, batch, None, gradient).map_err(halted)?;
         }
         Ok(())
     }
@@ -165,8 +165,13 @@ fn blocks_of_rows(hidden: &[f32], n_rows: usize) -> impl Iterator<Item = (Range<
     blocks.map(move |(block, hidden)| (block * ROWS..block * ROWS + hidden.len() / d_model, hidden))
 }
 
-fn not_finite(_: Halt) -> Error {
-    Error::Input("what goes back through the network is not finite".to_owned())
+fn halted(halt: Halt) -> Error {
+    match halt {
+        Halt::Recurrence { layer, .. } => {
+            Error::Unsupported(format!("layer {layer} has no attention, and nothing goes back through what it has"))
+        }
+        _ => Error::Input("what goes back through the network is not finite".to_owned()),
+    }
 }
 
 /// Packed texts that fit a Transformer.
@@ -250,9 +255,10 @@ fn check_texts(name: &str, stack: &Stack, n_positions: usize, texts: &PackedText
     if stack.embedding.reads != Reads::Tokens
         || stack.convolution.is_some()
         || stack.blocks.is_empty()
-        || stack.blocks.iter().any(|block| block.attention.why_dense().is_some())
+        || stack.blocks.iter().any(|block| block.own_attention().is_none_or(|own| own.why_dense().is_some()))
     {
-        let problem = "models that read images or sounds, or score content and distance together, read no packed texts";
+        let problem = "models that read images or sounds, score content and distance together, or carry states from token to \
+                       token read no packed texts";
         return Err(Error::Unsupported(problem.to_owned()));
     }
     let (starts, n) = (&texts.starts, texts.len());

@@ -55,6 +55,13 @@ pub(super) fn check_stack(recording: &Recording, kind: Kind, what: &str) -> Resu
         )));
     }
     let layers = || recording.layers_of(kind);
+    let last = layers().map(|layer| layer.index).max().unwrap_or(0);
+    if let Some(missing) = (0..last).find(|index| layers().all(|layer| layer.index != *index)) {
+        return Err(Error::Undefined(format!(
+            "{what} goes through every layer of a stack, but there are no weights of layer {missing}: they were not kept, or that \
+             layer has no attention"
+        )));
+    }
     if let Some(layer) = layers().find(|layer| layer.shape.n_queries != layer.shape.n_keys) {
         let (n_queries, n_keys) = (layer.shape.n_queries, layer.shape.n_keys);
         return Err(Error::Undefined(format!(
@@ -136,6 +143,15 @@ mod tests {
         let layers = rollout(&recording, Kind::Encoder).expect("a rollout");
         assert_eq!(layers.len(), 1);
         assert!(crate::analysis::flow(&recording, Kind::Encoder, 0, 64).is_ok());
+    }
+
+    #[test]
+    fn a_stack_with_a_layer_that_has_no_weights_is_refused_by_its_number() {
+        let mut recording = crate::analysis::rows::tests::recording(Kind::Encoder, vec![1.0], 1, 1);
+        recording.layers[0].index = 2;
+        let refusal = rollout(&recording, Kind::Encoder).expect_err("a refusal").to_string();
+        assert!(refusal.contains("no weights of layer 0"), "{refusal}");
+        assert!(crate::analysis::flow(&recording, Kind::Encoder, 2, 64).is_err());
     }
 
     #[test]

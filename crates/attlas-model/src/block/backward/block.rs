@@ -155,20 +155,23 @@ enum Way<'a> {
 
 impl<'a> BlockRef<'a> {
     /// Computes the block for its way back. Shape of `stream`: `[n_items · n, d_model]`.
+    ///
+    /// # Errors
+    /// When it has no attention.
     pub(super) fn tape(
         self,
         call: AttentionCall<'a>,
         dropout: BlockDropout,
         stream: Vec<f32>,
         workspace: &mut Workspace,
-    ) -> BlockTape<'a> {
+    ) -> Result<BlockTape<'a>, Halt> {
         let BlockRef { config, weights, d_model } = self;
+        let attention = weights.attention().ok_or(Halt::Recurrence { stack: call.kind, layer: call.index })?;
         if matches!(config.residual, Residual::Parallel | Residual::ParallelSharedNorm) {
-            return self.parallel_tape(call, dropout, stream, workspace);
+            return Ok(self.parallel_tape(call, attention, dropout, stream, workspace));
         }
         let place = Place { kind: call.kind, layer: call.index, part: Part::Attention };
         // 1. attention
-        let attention = &weights.attention;
         let mut first = Tape::new(attention.join(config.residual), place, dropout.of(0, 1), stream, d_model);
         let own = AttentionCall { dropout: dropout.of(0, 0), ..call };
         let (looking, result) = attend(own, &config.attention, attention, &first.input, workspace);
@@ -193,29 +196,30 @@ impl<'a> BlockRef<'a> {
         if !matches!(last.join, Join::Pre(_)) {
             last.result = feed_forward.result(&last.input, workspace);
         }
-        BlockTape {
+        Ok(BlockTape {
             d_model,
             place,
             attention: looking,
             way: Way::InTurn { first, second, last },
             feed_forward,
             dropout: result,
-        }
+        })
     }
 
     fn parallel_tape(
         self,
         call: AttentionCall<'a>,
+        attention: &'a AttentionWeights,
         dropout: BlockDropout,
         stream: Vec<f32>,
         workspace: &mut Workspace,
     ) -> BlockTape<'a> {
         let BlockRef { config, weights, d_model } = self;
-        let norms = [weights.attention.norm.as_ref(), weights.feed_forward_norm.as_ref()];
+        let norms = [attention.norm.as_ref(), weights.feed_forward_norm.as_ref()];
         let mut input = vec![0.0; stream.len()]; // [n, d_model]
         normalise_to(norms[0], &stream, &mut input, d_model);
         let own = AttentionCall { dropout: dropout.of(0, 0), ..call };
-        let (attention, attended) = attend(own, &config.attention, &weights.attention, &input, workspace);
+        let (attention, attended) = attend(own, &config.attention, attention, &input, workspace);
         let other = norms[1].map(|norm| {
             let mut other = vec![0.0; stream.len()]; // [n, d_model]
             norm.apply_to(&stream, &mut other, d_model);

@@ -106,6 +106,8 @@ pub(crate) enum Halt {
     Group { kind: Kind, layer: usize, first: usize, last: usize },
     /// What comes back from a block is.
     Block { stack: Kind, layer: usize },
+    /// Nothing goes back through what stands in the place of a block's attention.
+    Recurrence { stack: Kind, layer: usize },
 }
 
 impl From<Stopped> for Halt {

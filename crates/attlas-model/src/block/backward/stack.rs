@@ -43,6 +43,9 @@ pub(crate) struct StackTape<'a> {
 
 impl<'a> StackRef<'a> {
     /// Computes the stack for its way back, keeping all of it; returns the last hidden states. Shape `[n_items · n, d_model]`.
+    ///
+    /// # Errors
+    /// When a block has no attention.
     pub fn tape(
         self,
         batch: Batch<'a>,
@@ -50,7 +53,7 @@ impl<'a> StackRef<'a> {
         plan: Plan<'a>,
         dropout: StackDropout,
         workspace: &mut Workspace,
-    ) -> (StackTape<'a>, Vec<f32>) {
+    ) -> Result<(StackTape<'a>, Vec<f32>), Halt> {
         let StackRef { config, weights, .. } = self;
         let mut stream = vec![0.0; batch.n_items * batch.n * config.d_model]; // [n_items · n, d_model]
         embed_forward(&config.embedding, &weights.embedding, batch, 0, &mut stream, workspace);
@@ -59,7 +62,7 @@ impl<'a> StackRef<'a> {
         let mut blocks = Vec::with_capacity(config.blocks.len());
         for layer in 0..config.blocks.len() {
             let (block, call) = self.call(layer, batch, source, plan, 0);
-            let mut tape = block.tape(call, self.block_dropout(dropout, layer), stream, workspace);
+            let mut tape = block.tape(call, self.block_dropout(dropout, layer), stream, workspace)?;
             stream = tape.leave(workspace);
             blocks.push(tape);
         }
@@ -68,7 +71,7 @@ impl<'a> StackRef<'a> {
             last.clone_from(&stream);
             norm.apply(&mut stream, config.d_model);
         }
-        (StackTape { blocks, dropout, last }, stream)
+        Ok((StackTape { blocks, dropout, last }, stream))
     }
 
     /// Goes back from the gradient of the last hidden states, shape `[n_items · n, d_model]`.
@@ -119,7 +122,7 @@ impl<'a> StackRef<'a> {
             tell(watch, Progress::Block { stack: kind, layer, n_layers })?;
             let (block, call) = self.call(layer, batch, source, back.plan, 0);
             let off = self.block_dropout(StackDropout::OFF, layer);
-            let mut tape = block.tape(call, off, stream.to_vec(), &mut back.workspace);
+            let mut tape = block.tape(call, off, stream.to_vec(), &mut back.workspace)?;
             if let Some(norm) = weights.final_norm.as_ref().filter(|_| layer + 1 == n_layers) {
                 // what the final norm read is the one thing that was not kept
                 let last = tape.leave(&mut back.workspace);

@@ -9,7 +9,7 @@ use crate::block::convolution::Convolution;
 use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
 use crate::block::weights::{
-    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, MixtureWeights, PatchWeights,
+    AttentionWeights, BlockWeights, EmbeddingWeights, Expert, FeedForwardWeights, Mixer, MixtureWeights, PatchWeights,
     Projections, ReadWeights, ReadoutWeights, SharedExpert, StackWeights, Transformer,
 };
 
@@ -49,7 +49,7 @@ impl Sums<'_> {
 
     pub fn attention(&mut self, kind: Kind, layer: usize) -> Option<&mut AttentionWeights> {
         let block = self.block(kind, layer)?;
-        if kind == Kind::Cross { block.cross.as_mut() } else { Some(&mut block.attention) }
+        if kind == Kind::Cross { block.cross.as_mut() } else { block.attention_mut() }
     }
 
     pub fn feed_forward(&mut self, kind: Kind, layer: usize) -> Option<&mut FeedForwardWeights> {
@@ -182,7 +182,10 @@ impl EmbeddingWeights {
 impl BlockWeights {
     fn zeros(&self) -> BlockWeights {
         BlockWeights {
-            attention: self.attention.zeros(),
+            mixer: match &self.mixer {
+                Mixer::Attention(attention) => Mixer::Attention(attention.zeros()),
+                Mixer::Recurrence(recurrence) => Mixer::Recurrence(recurrence.clone()), // nothing goes back through it
+            },
             cross: self.cross.as_ref().map(AttentionWeights::zeros),
             feed_forward: match &self.feed_forward {
                 FeedForwardWeights::Plain(expert) => FeedForwardWeights::Plain(expert.zeros()),
@@ -229,6 +232,7 @@ impl AttentionWeights {
             output: self.output.zeros(),
             norm: self.norm.as_ref().map(NormWeights::zeros),
             post_norm: self.post_norm.as_ref().map(NormWeights::zeros),
+            gate: self.gate.clone(), // nothing goes back through it
             query_norm: self.query_norm.as_ref().map(NormWeights::zeros),
             key_norm: self.key_norm.as_ref().map(NormWeights::zeros),
             scoring: Arc::new(zeros_of(&self.scoring)),
