@@ -212,6 +212,30 @@ fn mixing_ratios_are_shares() {
 }
 
 #[test]
+fn layers_without_attention_are_said_and_their_experts_shown() {
+    let families = concat!(env!("CARGO_MANIFEST_DIR"), "/../attlas-model/tests/data/families/");
+    let jamba = format!("{families}jamba");
+    let ids = ["--model", &jamba, "--target-ids", "5,9,30,7"];
+    let run = Command::new(["experts"].into_iter().chain(ids)).run();
+    let (stdout, stderr) = (run.succeeds().stdout.clone(), &run.stderr);
+    assert!(stdout.contains("L0") && stdout.contains("L2") && !stdout.contains("L1"), "{stdout}");
+    assert!(stderr.contains("has no attention in layers 0, 2 (Mamba)"), "{stderr}");
+    let folder = folder();
+    let words = ["record", "-o", "run.safetensors"].into_iter().chain(ids);
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let run = Command::new(["info", "run.safetensors"]).in_folder(&folder).run();
+    let info = &run.succeeds().stdout;
+    assert!(info.contains("layers 0, 2 (Mamba)") && info.contains("layers 1;"), "{info}");
+    let page = Command::new(["page", "run.safetensors", "-o", "run.html"]).in_folder(&folder).run();
+    page.succeeds();
+    let page = std::fs::read_to_string(folder.path().join("run.html")).expect("a page");
+    assert!(page.contains("has no attention in layers 0, 2 (Mamba)"));
+    let none = Command::new(["draw", "layers", "run.safetensors", "--quantity", "rollout", "-o", "r.svg"]);
+    let none = none.in_folder(&folder).run();
+    assert!(none.fails(3).contains("no weights of layer 0"), "{}", none.stderr);
+}
+
+#[test]
 fn experts_are_those_of_the_router_of_a_run_and_of_its_recording() {
     let families = concat!(env!("CARGO_MANIFEST_DIR"), "/../attlas-model/tests/data/families/");
     let mixtral = format!("{families}mixtral");

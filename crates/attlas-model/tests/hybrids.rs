@@ -126,6 +126,27 @@ fn what_goes_through_all_layers_is_refused_in_a_sentence() {
 }
 
 #[test]
+fn experts_of_layers_without_attention_are_beside_the_recording_of_a_run() {
+    for (name, recorded, beside) in [("granite-hybrid", &[2][..], &[0, 1][..]), ("jamba", &[], &[0, 2])] {
+        let model = family(name);
+        let pass = Pass::keeping([Site::Attention, Site::Router]);
+        let run = run(&model, input(&model, &TEXT), pass).expect("a run");
+        let layers = |mut all: Vec<usize>| {
+            assert_eq!(all.iter().filter(|layer| **layer == all[0]).count(), 2 * TEXT.len(), "{name}: two a token");
+            all.dedup();
+            all
+        };
+        let found = run.recording.experts(0).expect("experts");
+        if !recorded.is_empty() {
+            assert_eq!(layers(found.iter().map(|one| one.layer).collect()), recorded, "{name}");
+        }
+        let found = run.experts_without_attention();
+        assert!(found.iter().all(|(item, one)| *item == 0 && one.kind == Kind::Decoder), "{name}");
+        assert_eq!(layers(found.iter().map(|(_, one)| one.layer).collect()), beside, "{name}");
+    }
+}
+
+#[test]
 fn hidden_states_that_enter_any_layer_can_be_exchanged() {
     let model = family("jamba");
     let keep = Pass::keeping([Site::Logits, Site::Stream]);

@@ -47,16 +47,16 @@ pub fn run(arguments: &ExpertsArguments, terminal: &mut Terminal) -> Result<Outc
         None => run_ids(read.source_ids.as_slice(), read.target_ids.as_slice(), &options)?,
     };
     run.say_notes();
-    let mut recording = run.recording;
-    if let Some(layer) = arguments.layer {
-        recording.layers.retain(|other| other.index == layer);
-    }
-    let found = recording.experts(arguments.item)?;
+    let recording = run.recording;
+    let mut found = recording.experts(arguments.item)?;
+    found.extend(run.experts.iter().filter(|(item, _)| *item == arguments.item).map(|(_, one)| one));
+    found.retain(|one| arguments.layer.is_none_or(|layer| one.layer == layer));
+    found.sort_by_key(|one| (one.kind, one.layer)); // tokens of a layer stay in order
     if found.is_empty() {
         return Err(nothing(arguments)?);
     }
     match arguments.json {
-        true => print_json(&experts_table(&recording, arguments.item)?.json(), terminal)?,
+        true => print_json(&experts_table(&recording, arguments.item, &found).json(), terminal)?,
         false => print(&recording, arguments.item, &found, terminal)?,
     }
     Ok(Outcome::Done)

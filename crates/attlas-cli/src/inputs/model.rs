@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use attlas::recording::{Edit, HeadOutput, Heads};
+use attlas::recording::{Edit, HeadOutput, Heads, TokenExpert};
 use attlas::{HeadId, Kind, Recording};
 use attlas_model::explain::{HeadPattern, traced};
 use attlas_model::{
@@ -230,12 +230,14 @@ pub struct TextRun {
     pub aligns: Option<HeadId>,
     /// What reads contacts off the maps, where the model has it.
     pub contacts: Option<ContactWeights>,
+    /// The experts of tokens, each with its text's place, in layers that the recording has no place for.
+    pub experts: Vec<(usize, TokenExpert)>,
 }
 
 /// A recording that was opened: nothing was run.
 impl From<Recording> for TextRun {
     fn from(recording: Recording) -> TextRun {
-        TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None, contacts: None }
+        TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None, contacts: None, experts: Vec::new() }
     }
 }
 
@@ -457,12 +459,13 @@ pub fn run_inputs(
     options.quantities.keep(&mut pass);
     let mut run = model.run(inputs, &RunOptions { decoding, pass })?;
     options.quantities.add(model, inputs, &mut run, options.values)?;
+    let experts = run.experts_without_attention();
     let outputs = run.generated.into_iter().map(|generation| generation.text).collect();
     let hints =
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
     let aligns = model.alignment_heads().first().copied();
     let contacts = model.transformer().readout.contacts.clone();
-    Ok(TextRun { recording: run.recording, outputs, hints, aligns, contacts })
+    Ok(TextRun { recording: run.recording, outputs, hints, aligns, contacts, experts })
 }
 
 #[cfg(test)]

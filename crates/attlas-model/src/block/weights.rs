@@ -110,7 +110,7 @@ pub enum Mixer {
     /// Attention.
     Attention(AttentionWeights),
     /// What stands in its place.
-    Recurrence(Box<RecurrenceWeights>),
+    Recurrence(RecurrenceWeights),
 }
 
 /// The weights of one attention layer.

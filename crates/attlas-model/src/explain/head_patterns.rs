@@ -6,6 +6,7 @@ use attlas::printable::counted;
 use attlas::{HeadId, Kind};
 
 use super::knock_out::KindHead;
+use crate::run::check::layers_in_words;
 use crate::{Error, Model};
 
 /// Which heads a word means.
@@ -110,8 +111,13 @@ impl Model {
             (Some(kind), _) | (None, &[kind]) => Ok(kind),
             (None, []) => {
                 let there_is = |kind: Kind| {
-                    let (n_layers, n_heads) = (layers(kind).len(), layers(kind).first()?.1.n_heads);
-                    Some(format!("{kind}: {} of {}", counted(n_layers, "layer"), counted(n_heads, "head")))
+                    let layers = layers(kind);
+                    let (last, attention) = layers.last()?;
+                    let which = match layers.len() == last + 1 {
+                        true => counted(layers.len(), "layer"),
+                        false => layers_in_words(&layers.iter().map(|(layer, _)| *layer).collect::<Vec<usize>>()),
+                    };
+                    Some(format!("{kind}: {which} of {}", counted(attention.n_heads, "head")))
                 };
                 let there_are: Vec<String> = Kind::ALL.into_iter().filter_map(there_is).collect();
                 Err(Error::Plan(format!("{} has no head {head} ({})", self.name(), there_are.join("; "))))

@@ -228,7 +228,7 @@ impl Loader<'_> {
                 Some(config) => {
                     let norm = names.attention.norm;
                     let weights = self.recurrence(config, block, &names.recurrence, norm, layer, d_model)?;
-                    Mixer::Recurrence(Box::new(weights))
+                    Mixer::Recurrence(weights)
                 }
                 None => Mixer::Attention(self.attention(&block.attention, &names.attention, attention)?),
             },

@@ -25,7 +25,7 @@ impl Loader<'_> {
         let norm = block.attention_norm.as_ref().map(|kind| self.norm(kind, &under(norm), d_model)).transpose()?;
         Ok(RecurrenceWeights {
             norm,
-            into: self.into_recurrence(config, under(names.into), d_model)?,
+            into: self.projection_into(config, under(names.into), d_model)?,
             convolution: self.short_convolution(config, &under(names.convolution))?,
             rule: match &config.rule {
                 Rule::Mamba(mamba) => RuleWeights::Mamba(self.mamba(mamba, names, layer)?),
@@ -38,7 +38,7 @@ impl Loader<'_> {
     }
 
     /// The first projection, its rows in order.
-    fn into_recurrence(&self, config: &Recurrence, name: String, d_model: usize) -> Result<Linear, Error> {
+    fn projection_into(&self, config: &Recurrence, name: String, d_model: usize) -> Result<Linear, Error> {
         let (width, convolved, n) = (config.width(), config.convolved(), config.projected());
         let part = Part { name, d_out: n, bias: config.biases };
         match config.rule.clone() {

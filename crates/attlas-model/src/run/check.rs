@@ -351,7 +351,7 @@ impl Model {
 }
 
 /// `layer 3`, or `layers 0 to 2, 4`.
-fn layers_in_words(layers: &[usize]) -> String {
+pub(crate) fn layers_in_words(layers: &[usize]) -> String {
     format!("layer{} {}", if layers.len() == 1 { "" } else { "s" }, ranges(layers))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use attlas::attention::Inputs;
-use attlas::recording::Heads;
+use attlas::recording::{Heads, TokenExpert};
 use attlas::{Factored, HeadId, Kind, Layer, Scoring, TokenRole, Trace, Weights};
 
 use super::record::Run;
@@ -129,6 +129,25 @@ impl HeadMeans {
         };
         let values = sums.iter().map(|sum| (sum / layer.n_rows as f64) as f32).collect();
         Ok(Array { shape: vec![1, layer.width], values })
+    }
+}
+
+impl Run {
+    /// The experts of tokens, each with its text's place, in layers that have no attention and so no place in the recording; of a
+    /// run that kept [`Site::Router`].
+    pub fn experts_without_attention(&self) -> Vec<(usize, TokenExpert)> {
+        let layers = &self.recording.layers;
+        let has_place = |kept: &Kept| layers.iter().any(|layer| (layer.kind, layer.index) == (kept.kind, kept.layer));
+        let mut found = Vec::new();
+        for kept in self.kept.iter().filter(|kept| kept.site == Site::Router && !has_place(kept)) {
+            let [_, n, n_experts] = kept.array.shape[..] else { continue };
+            let items = self.recording.items.iter().zip(kept.array.values.chunks_exact((n * n_experts).max(1)));
+            for (item, (text, shares)) in items.enumerate() {
+                let of_layer = TokenExpert::of_layer(kept.kind, kept.layer, text.queries(kept.kind), shares, n_experts);
+                found.extend(of_layer.into_iter().map(|one| (item, one)));
+            }
+        }
+        found
     }
 }
 

@@ -44,8 +44,7 @@ pub fn lens_table(model: &Model, lenses: &[Lens], asked: &[u32]) -> Table {
 ///
 /// # Errors
 /// When the recording's file cannot be read.
-pub fn experts_table(recording: &Recording, item: usize) -> Result<Table, attlas::Error> {
-    let rows = recording.experts(item)?;
+pub fn experts_table(recording: &Recording, item: usize, rows: &[TokenExpert]) -> Table {
     let whole = |of: fn(&TokenExpert) -> usize| Cells::Whole(rows.iter().map(|row| Some(of(row) as i64)).collect());
     let token = |row: &TokenExpert| {
         let token = recording.items.get(item).and_then(|item| item.queries(row.kind).tokens.get(row.query));
@@ -59,7 +58,7 @@ pub fn experts_table(recording: &Recording, item: usize) -> Result<Table, attlas
         ("expert", whole(|row| row.expert)),
         ("share", Cells::Number(rows.iter().map(|row| Some(f64::from(row.share))).collect())),
     ];
-    Ok(Table { columns, notes: Vec::new() })
+    Table { columns, notes: Vec::new() }
 }
 
 /// How much of each token's state each layer mixes in: `kind, layer, query, token, attention, residual, layer_norm`, shares in 0 to 1.

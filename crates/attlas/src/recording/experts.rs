@@ -1,7 +1,7 @@
 //! Which experts tokens went through, of a mixture whose layers keep the router's shares.
 
 use super::{Recording, Trace};
-use crate::{Error, Kind, TokenRole};
+use crate::{Error, Kind, TokenRole, Tokens};
 
 /// An expert that a token went through.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +18,24 @@ pub struct TokenExpert {
     pub share: f32,
 }
 
+impl TokenExpert {
+    /// The experts of a layer's tokens, padding left out: token by token, the largest share first. Shape of `shares`:
+    /// `[n, n_experts]`, 0 of those that a token does not go through.
+    pub fn of_layer(kind: Kind, layer: usize, tokens: &Tokens, shares: &[f32], n_experts: usize) -> Vec<TokenExpert> {
+        let mut found = Vec::new();
+        for (query, (token, row)) in tokens.tokens.iter().zip(shares.chunks_exact(n_experts.max(1))).enumerate() {
+            if token.role == TokenRole::Padding {
+                continue;
+            }
+            let of = |(expert, share): (usize, &f32)| TokenExpert { kind, layer, query, expert, share: *share };
+            let start = found.len();
+            found.extend(row.iter().enumerate().filter(|(_, share)| **share > 0.0).map(of));
+            found[start..].sort_by(|a, b| b.share.total_cmp(&a.share));
+        }
+        found
+    }
+}
+
 impl Recording {
     /// The experts of a text's tokens, padding left out: layer by layer, token by token, the largest share first. Empty where no
     /// layer keeps [`Trace::Router`].
@@ -32,22 +50,8 @@ impl Recording {
             let Some(router) = layer.traces.get(Trace::Router) else { continue };
             let n_experts = router.len() / (n_items * layer.shape.n_queries).max(1);
             let shares = router.read_all()?; // [n_items, n_queries, n_experts]
-            let rows = shares.chunks_exact(n_experts.max(1)).skip(item * layer.shape.n_queries);
-            for (query, (token, row)) in layer.query_tokens(text).tokens.iter().zip(rows).enumerate() {
-                if token.role == TokenRole::Padding {
-                    continue;
-                }
-                let of = |(expert, share): (usize, &f32)| TokenExpert {
-                    kind: layer.kind,
-                    layer: layer.index,
-                    query,
-                    expert,
-                    share: *share,
-                };
-                let start = found.len();
-                found.extend(row.iter().enumerate().filter(|(_, share)| **share > 0.0).map(of));
-                found[start..].sort_by(|a, b| b.share.total_cmp(&a.share));
-            }
+            let rows = shares.get(item * layer.shape.n_queries * n_experts..).unwrap_or_default();
+            found.extend(TokenExpert::of_layer(layer.kind, layer.index, layer.query_tokens(text), rows, n_experts));
         }
         Ok(found)
     }
@@ -57,7 +61,7 @@ impl Recording {
 mod tests {
     use super::*;
     use crate::attention::Shape;
-    use crate::{Item, Layer, Provenance, Token, Tokens, Weights};
+    use crate::{Item, Layer, Provenance, Token, Weights};
 
     #[test]
     fn experts_come_with_the_largest_share_first_and_padding_has_none() {

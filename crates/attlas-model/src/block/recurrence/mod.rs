@@ -217,11 +217,13 @@ mod tests {
     fn heads_stand_beside_each_other_and_keep_their_states() {
         let mut state = vec![1.0, 2.0, 3.0, 4.0]; // two items of two heads
         let rows = by_head([3, 2, 1], &mut state, 1, |item, head, state| {
-            (0..3)
-                .map(|_| std::mem::replace(&mut state[0], state[0] + 10.0) + (100 * item + 1000 * head) as f32)
-                .collect()
+            let token = |_| {
+                state[0] += 10.0;
+                state[0] + (100 * item + 1000 * head) as f32
+            };
+            (0..3).map(token).collect()
         });
-        let expected = [1.0, 1002.0, 11.0, 1012.0, 21.0, 1022.0, 103.0, 1104.0, 113.0, 1114.0, 123.0, 1124.0];
+        let expected = [11.0, 1012.0, 21.0, 1022.0, 31.0, 1032.0, 113.0, 1114.0, 123.0, 1124.0, 133.0, 1134.0];
         assert_eq!(rows, expected);
         assert_eq!(state, [31.0, 32.0, 33.0, 34.0]);
     }
