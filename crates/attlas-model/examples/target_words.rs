@@ -4,6 +4,8 @@
 //!
 //! `attlas train` writes it by itself.
 
+#![allow(clippy::print_stdout)]
+
 use attlas_model::KnownWords;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
