@@ -8,6 +8,7 @@ Matrices become int8 with one f32 scale per row, vectors stay f16. Sixteen rows 
 
 import json
 import pathlib
+import shutil
 import sys
 
 import numpy as np
@@ -43,6 +44,8 @@ def main(source, target):
     tokenizer = json.loads((source / "tokenizer.json").read_text())
     compact = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
     (target / "tokenizer.json").write_text(compact + "\n")
+    if (source / "target_words.bloom").exists():
+        shutil.copy(source / "target_words.bloom", target)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import { barColour } from "./reading.ts";
 import type { Line, Stretch } from "./source.ts";
 import { placesWith, spanName, TextTools, type Taken } from "./spans.ts";
 import { textAlong, type State } from "./state.ts";
+import { visibleText } from "./text.ts";
 import { TextLine } from "./texts.ts";
 import type { Now, Page, Selection } from "./views/view.ts";
 
@@ -25,13 +26,15 @@ export class BothTexts {
   private source = new TextLine("source");
   private target = new TextLine("target");
   private lines = [this.source, this.target] as const;
+  /** What is to be known of the target. */
+  private said = el("p", { class: "said-of-text" });
   private model: Model;
   private page: Page;
   private now: () => { state: State; chosen: Selection | null };
 
   constructor(model: Model, page: Page, now: () => { state: State; chosen: Selection | null }) {
     [this.model, this.page, this.now] = [model, page, now];
-    this.element = el("section", { class: "texts", "aria-label": "the texts" }, this.source.element, this.target.element);
+    this.element = el("section", { class: "texts", "aria-label": "the texts" }, this.source.element, this.target.element, this.said);
     this.tools = new TextTools(
       (part) => page.change(part),
       (step) => this.goToFound(step),
@@ -52,7 +55,19 @@ export class BothTexts {
       line.element.hidden = item[this.nameOf(line)].tokens.length === 0;
       line.dropRange();
     }
+    this.target.doubt(this.newPlaces(state));
+    const remarks = item.remarks ?? [];
+    this.said.hidden = remarks.length === 0;
+    this.said.textContent = visibleText(remarks.join(" \u00b7 "));
     this.find();
+  }
+
+  /** The places of the target that hold a piece of a word that the model does not know. */
+  private newPlaces(state: State): Set<number> {
+    const axis = this.axisOf(this.target);
+    const named = textAlong("query", state.kind) === "target" ? this.model.rowTokens(state) : this.model.item(state).target.tokens;
+    const isNew = ([from, to]: Stretch): boolean => named.slice(from, to).some((token) => token.new === true);
+    return new Set(axis.stretches.flatMap((stretch, place) => (isNew(stretch) ? [place] : [])));
   }
 
   /** Marks what is looked for, and shows the spans. */

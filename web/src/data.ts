@@ -23,6 +23,8 @@ export interface Token {
   whole?: string;
   /** "[UNK]" of a token "猫 [UNK]": what the vocabulary calls text that it does not know. */
   unknown?: string;
+  /** Whether it is a piece of a word that was generated and that the model does not know. */
+  new?: true;
 }
 
 export interface Tokens {
@@ -42,6 +44,8 @@ export interface Item {
   tree?: ItemTree;
   /** The place of the first target token that was generated; absent where all were given, or nobody knows. */
   generated?: number;
+  /** What a reader must know of what was generated, one sentence each; absent where there is nothing. */
+  remarks?: string[];
 }
 
 /** A picture whose patches are source tokens. */

@@ -107,6 +107,17 @@ export class TextLine {
     this.chips.forEach((chip, index) => chip.classList.toggle("found", found.has(index)));
   }
 
+  /** Marks the tokens of words that the model does not know. */
+  doubt(places: ReadonlySet<number>): void {
+    this.chips.forEach((chip, index) => {
+      const isNew = places.has(index);
+      if (isNew === chip.classList.contains("new")) return;
+      chip.classList.toggle("new", isNew);
+      const numbered = this.axis!.numbers[index] === "" ? "" : `${this.axis!.labels[index]} ${this.axis!.numbers[index]}`;
+      chip.title = [numbered, isNew ? "no word the model knows" : ""].filter((part) => part !== "").join(": ");
+    });
+  }
+
   /** Takes the token that a finger rests on, unless it is lifted or scrolls before. */
   private hold(place: number): void {
     clearTimeout(this.holding);

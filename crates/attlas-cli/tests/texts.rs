@@ -217,3 +217,64 @@ fn options_with_nothing_to_act_on_say_so() {
     }
     assert!(!folder.path().join("a.safetensors").exists());
 }
+
+#[test]
+fn the_sentences_of_a_text_are_texts_of_its_recording() {
+    let folder = folder();
+    let text = "The cat sat on the mat. Mr. Smith is a doctor.";
+    let show = |words: &str| attlas(&folder, &format!("{text}|--no-page{words}"));
+    let run = show("");
+    assert!(run.succeeds().stdout.contains("text 0 of 2, counted from 0"), "{}", run.stdout);
+    assert!(run.stderr.contains("the text was run sentence by sentence: 2 of them, each alone"), "{}", run.stderr);
+    assert!(run.stderr.contains("--sentences together runs them as one text"), "{}", run.stderr);
+    let together = show("|--sentences|together");
+    assert!(
+        !together.succeeds().stdout.contains(" of 2, counted") && together.stderr.is_empty(),
+        "{}",
+        together.stderr
+    );
+    assert!(!show("|--target|Le chat.").succeeds().stdout.contains(" of 2, counted"));
+    assert!(show("|--target|Le chat.|--sentences|apart").fails(2).contains("--target gives one"));
+
+    let n_items = |words: &str| {
+        attlas(&folder, &format!("record|{words}|-o|run.safetensors")).succeeds();
+        let info = attlas(&folder, "info|run.safetensors|--json");
+        let info: serde_json::Value = serde_json::from_str(&info.succeeds().stdout).expect("JSON");
+        info["items"].as_array().map(Vec::len)
+    };
+    assert_eq!(n_items(text), Some(2));
+    assert_eq!(n_items(&format!("{text}|I am here. Look!")), Some(2), "of several texts each stays one");
+    assert_eq!(n_items(&format!("{text}|I am here. Look!|--sentences|apart")), Some(4));
+    attlas(&folder, &format!("page|{text}|-o|page.html")).succeeds();
+    assert!(String::from_utf8(read(&folder, "page.html")).expect("UTF-8").contains("Mr. Smith is a doctor."));
+}
+
+#[test]
+fn a_loop_that_is_cut_and_a_word_that_is_not_known_are_said_beside_the_output() {
+    let (folder, model) = (folder(), model("languages/nllb"));
+    for file in fs::read_dir(&model).expect("the model") {
+        let file = file.expect("an entry").path();
+        let name = file.file_name().expect("a name").to_str().expect("text").to_owned();
+        fs::copy(&file, folder.path().join(name)).expect("a copy");
+    }
+    let words = attlas_model::KnownWords::of(["another"]).to_bytes();
+    fs::write(folder.path().join(attlas_model::KNOWN_WORDS_FILE), words).expect("it is written");
+    let show = |words: &str| attlas(&folder, &format!("the cat sat on the mat|--model|.|--no-page{words}"));
+    let cut = show("|--loops|cut");
+    assert!(cut.succeeds().stdout.contains(", which the model began to repeat\n"), "{}", cut.stdout);
+    assert!(cut.stdout.contains(": no word the model knows\n"), "{}", cut.stdout);
+    assert!(!show("").succeeds().stdout.contains("began to repeat"), "other models go on as other programs' do");
+    assert!(show("|--loops|never").fails(2).contains("\"keep\" or \"cut\" was expected"));
+    let json = show("|--loops|cut|--json");
+    assert!(json.succeeds().stdout.starts_with('[') && json.stderr.contains("began to repeat"), "{}", json.stderr);
+
+    let record = "record|the cat sat on the mat|--model|.|--loops|cut|-o|run.safetensors";
+    assert!(attlas(&folder, record).succeeds().stderr.contains("no word the model knows"));
+    let info = attlas(&folder, "info|run.safetensors|--json");
+    let info: serde_json::Value = serde_json::from_str(&info.succeeds().stdout).expect("JSON");
+    assert!(info["items"][0]["n_repeated"].is_u64() && info["items"][0]["unknown_words"].is_array(), "{info}");
+    assert!(attlas(&folder, "info|run.safetensors").succeeds().stdout.contains("began to repeat"));
+    attlas(&folder, "page|run.safetensors|-o|page.html").succeeds();
+    let page = String::from_utf8(read(&folder, "page.html")).expect("UTF-8");
+    assert!(page.contains("\"remarks\":[") && page.contains("\"new\":true"), "the page marks and says it");
+}

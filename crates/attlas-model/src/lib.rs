@@ -26,6 +26,7 @@ mod error;
 pub mod explain;
 pub mod family;
 mod folder;
+mod known_words;
 mod load;
 mod model;
 mod modules;
@@ -53,6 +54,7 @@ pub use block::weights::{
 pub use config::file::ConfigFile;
 pub use error::{Clash, Error, Misfit};
 pub use family::Tower;
+pub use known_words::{FILE as KNOWN_WORDS_FILE, KnownWords};
 pub use load::{
     AttentionNames, ExpertNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames,
     Superfluous,
@@ -62,9 +64,11 @@ pub use run::backward::{Backward, Gradients, Rules, ScoreGradient, Words};
 pub use run::collect::{HeadMeans, Kept, mean_head_outputs};
 pub use run::generate::Decoding;
 pub use run::input::{Features, Input};
+pub use run::loops::Loops;
 pub use run::packed::{PackedPair, PackedTexts, SeeLogits};
 pub use run::record::{Generation, Run, RunOptions};
 pub use run::seen::Seen;
+pub use run::sentences::sentences;
 pub use senses::audio::Spectrogram;
 pub use senses::image;
 pub use sight::Look;

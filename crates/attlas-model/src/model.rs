@@ -14,8 +14,10 @@ use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Filling, Length, Reads, alignment_heads, median_width};
 use crate::family::{self, Family, Tower};
 use crate::folder::Folder;
+use crate::known_words::KnownWords;
 use crate::modules::{Sentences, transformer_of};
 use crate::run::languages::Languages;
+use crate::run::loops::Loops;
 use crate::senses::audio::{Listening, tags};
 use crate::senses::image::Preparation;
 use crate::sight::Sight;
@@ -42,6 +44,10 @@ pub struct Model {
     precision: Option<(Precision, String)>,
     /// What the model was trained on, where that is known.
     pub(crate) training: Option<Training>,
+    /// The words that it was taught to write, where that is known.
+    pub(crate) known_words: Option<Arc<KnownWords>>,
+    /// What becomes of a greedy generation that repeats itself.
+    pub(crate) loops: Loops,
     /// The languages that were chosen, and those that can be.
     pub(crate) languages: Languages,
     /// Heads of cross-attention that are known to align.
@@ -149,6 +155,7 @@ impl Model {
             model.listening = read.filter(|_| model.reads_sounds()).map(Listening::read).transpose()?;
         }
         model.sentences = Sentences::read(&home)?;
+        model.known_words = KnownWords::in_folder(&home)?.map(Arc::new);
         model.has_text_tower = has_text_tower;
         model.name = folder_name(folder, found.config.text("_name_or_path").ok().flatten());
         model.revision = revision(folder, &found.checkpoint);
@@ -205,6 +212,8 @@ impl Model {
             notes,
             precision: None,
             training: None,
+            known_words: None,
+            loops: Loops::Keep,
             languages: Languages::default(),
             alignment_heads,
             median_width,
@@ -256,8 +265,25 @@ impl Model {
     }
 
     /// Names the model and what it was trained on.
-    pub(crate) fn described(self, name: &str, revision: String, training: Training) -> Model {
-        Model { name: name.to_owned(), revision, training: Some(training), ..self }
+    pub(crate) fn described(self, name: &str, revision: String, training: Training, words: KnownWords) -> Model {
+        let known_words = Some(Arc::new(words));
+        Model { name: name.to_owned(), revision, training: Some(training), known_words, loops: Loops::Cut, ..self }
+    }
+
+    /// Chooses what becomes of a greedy generation that repeats itself. It goes on, as that of other programs does, unless
+    /// the model is the embedded one.
+    pub fn set_loops(&mut self, loops: Loops) {
+        self.loops = loops;
+    }
+
+    /// Whether the model was trained on single sentences, so that those of a longer text are best run one by one.
+    pub fn reads_single_sentences(&self) -> bool {
+        self.training.is_some()
+    }
+
+    /// The words that the model was taught to write, where its folder says so.
+    pub fn known_words(&self) -> Option<&KnownWords> {
+        self.known_words.as_deref()
     }
 
     /// Chooses how exact the products of the model's matrices are; all that are not done in f32 need a processor with AMX, and are

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use attlas::analysis::describe::describe;
 use attlas::analysis::{measure, standouts};
 use attlas::{Kind, Recording};
-use attlas_model::{Decoding, Error as ModelError, Input, Model, Next, Progress, RunOptions, Side};
+use attlas_model::{Decoding, Error as ModelError, Input, Model, Next, Progress, RunOptions, Side, sentences};
 use attlas_viewer::Description;
 use axum::http::StatusCode;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -215,20 +215,27 @@ impl Runs {
             );
             return Err(End::Failed(message));
         }
-        let input = model.input(&ask.text, ask.target.as_deref())?;
+        let texts = ask.texts(&model);
+        let inputs = texts.iter().map(|text| model.input(text, ask.target.as_deref()));
+        let inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
         let (decoding, n_more) = ask.decoding(&model);
-        check_size(&model, &input, n_more)?;
+        check_size(&model, &inputs, n_more)?;
         let mut n_blocks = 0;
-        let run = model.run_watched(&[input], &RunOptions { decoding, ..RunOptions::default() }, &mut |progress| {
-            match progress {
-                Progress::Block { stack, layer, n_layers } => {
-                    n_blocks = layer;
-                    self.say(format!("{stack} layer {layer} of {n_layers}"), n_blocks, n_layers);
+        let mut run =
+            model.run_watched(&inputs, &RunOptions { decoding, ..RunOptions::default() }, &mut |progress| {
+                match progress {
+                    Progress::Block { stack, layer, n_layers } => {
+                        n_blocks = layer;
+                        self.say(format!("{stack} layer {layer} of {n_layers}"), n_blocks, n_layers);
+                    }
+                    Progress::Token { n_tokens, .. } => self.say(format!("token {n_tokens}"), n_tokens, n_more),
                 }
-                Progress::Token { n_tokens, .. } => self.say(format!("token {n_tokens}"), n_tokens, n_more),
-            }
-            if self.is_stopped.load(Ordering::Relaxed) { Next::Stop } else { Next::Continue }
-        })?;
+                if self.is_stopped.load(Ordering::Relaxed) { Next::Stop } else { Next::Continue }
+            })?;
+        if texts.len() > 1 {
+            let note = format!("the text was run sentence by sentence: {} of them, each alone", texts.len());
+            run.recording.provenance.notes.push(note);
+        }
         self.say("looking at the heads".to_owned(), 0, 0);
         let found = found(&run.recording, &model, &ask.text)?;
         Ok((run.recording, found))
@@ -279,6 +286,14 @@ impl RunAsk {
         }
     }
 
+    /// What the model reads: the text, or its sentences one by one where the model was trained on single ones.
+    fn texts(&self, model: &Model) -> Vec<&str> {
+        match self.target.is_none() && model.reads_single_sentences() {
+            true => sentences(&self.text),
+            false => vec![&self.text],
+        }
+    }
+
     /// How the decoder's tokens come about, and how many more there may be.
     fn decoding(&self, model: &Model) -> (Decoding, usize) {
         let generates = self.target.is_none() && model.has(Side::Target);
@@ -290,12 +305,13 @@ impl RunAsk {
     }
 }
 
-/// Refuses a text whose recording would be too large, and says how long one may be.
-fn check_size(model: &Model, input: &Input, n_more: usize) -> Result<(), End> {
-    let (n_source, n_target) = (input.source.len(), input.target.len());
+/// Refuses texts whose recording would be too large, and says how long one may be; all are padded to the longest.
+fn check_size(model: &Model, inputs: &[Input], n_more: usize) -> Result<(), End> {
+    let longest = |length: fn(&Input) -> usize| inputs.iter().map(length).max().unwrap_or(0);
+    let (n_source, n_target) = (longest(|input| input.source.len()), longest(|input| input.target.len()));
     let bytes = |part: f64| {
         let share = |n: usize| (n as f64 * part) as usize;
-        model.recorded_bytes(share(n_source), share(n_target) + n_more)
+        model.recorded_bytes(share(n_source), share(n_target) + n_more).saturating_mul(inputs.len() as u64)
     };
     let needed = bytes(1.0);
     if needed <= MAX_RECORDED {
@@ -307,7 +323,12 @@ fn check_size(model: &Model, input: &Input, n_more: usize) -> Result<(), End> {
         if bytes(middle) <= MAX_RECORDED { fits = middle } else { is_too_much = middle }
     }
     Err(End::Failed(format!(
-        "the text has {} tokens; to record {} would take {} MB of queries and keys, and {} MB may be taken: about {} tokens",
+        "{} {} tokens; to record {} would take {} MB of queries and keys, and {} MB may be taken: about {} tokens",
+        if inputs.len() > 1 {
+            format!("the text has {} sentences of up to", inputs.len())
+        } else {
+            "the text has".to_owned()
+        },
         n_source.max(n_target),
         model.name(),
         needed >> 20,

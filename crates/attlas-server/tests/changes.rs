@@ -141,6 +141,19 @@ fn a_text_is_run_and_its_recording_is_that_of_the_model() {
 }
 
 #[test]
+fn the_sentences_of_a_text_are_run_one_by_one_where_the_model_reads_single_ones() {
+    let served = Setup { models: vec![embedded()], ..Setup::default() }.serve();
+    assert_eq!(served.post("/api/run", r#"{"text":"Good morning. Mr. Smith is here."}"#).status, 200);
+    let phase = end_of_run(&served);
+    let id = phase["recording"].as_str().unwrap_or_else(|| panic!("{phase}"));
+    let atlas = served.get(&format!("/api/recordings/{id}")).json();
+    let sources: Vec<&str> =
+        atlas["items"].as_array().unwrap().iter().filter_map(|item| item["source"]["text"].as_str()).collect();
+    assert_eq!(sources, ["Good morning.", "Mr. Smith is here."]);
+    assert!(atlas["provenance"]["notes"].to_string().contains("sentence by sentence: 2 of them"), "{atlas}");
+}
+
+#[test]
 fn a_second_run_is_refused_while_one_goes_on_and_one_that_is_stopped_ends() {
     let served = Setup { models: vec![embedded()], ..Setup::default() }.serve();
     let long = "The old man walked slowly to the sea. ".repeat(40);

@@ -51,6 +51,11 @@ pub struct Evaluation {
     pub bleu_signature: &'static str,
     /// Share of sources whose greedy translation is one of their references, 0 to 1.
     pub exact: f64,
+    /// Share of the translations that hold a word which neither the training targets nor the source have, 0 to 1; `None` where
+    /// nobody knows the words of the training targets ([`attlas_model::KnownWords`]).
+    pub with_unknown_word: Option<f64>,
+    /// Share of the translations that were cut because they repeated themselves, 0 to 1; 0 where loops are not cut.
+    pub cut: f64,
     /// The alignment probe, per layer; see [`alignment`].
     pub alignment_accuracy: alignment::Accuracy,
     /// Sentence pairs.
@@ -101,7 +106,7 @@ pub fn evaluate(
     let sources: Vec<(&str, Vec<String>)> = references.into_iter().collect();
     let mut sentences = Vec::with_capacity(sources.len());
     for batch in sources.chunks(BATCH) {
-        sentences.extend(translate(model, batch, options.max_tokens)?);
+        sentences.extend(translate(model, batch, options.max_tokens, &mut sums)?);
         report(Progress { done: text.pairs.len() + sentences.len(), all });
     }
     let is_long = |source: &str| source.split_whitespace().count() >= LONG;
@@ -109,6 +114,7 @@ pub fn evaluate(
         sources.iter().zip(&sentences).filter(|((source, _), _)| is_long(source)).map(|(_, it)| it.clone()).collect();
     let is_exact = |sentence: &&Sentence| sentence.references.contains(&sentence.hypothesis);
     let n_tokens = sums.n_tokens.max(1) as f64;
+    let share = |n: usize| n as f64 / sentences.len().max(1) as f64;
     Ok(Evaluation {
         loss_per_token: sums.loss / n_tokens,
         perplexity: (sums.loss / n_tokens).exp(),
@@ -117,7 +123,9 @@ pub fn evaluate(
         bleu_long: (!long.is_empty()).then(|| bleu::corpus(&long)),
         n_long_sources: long.len(),
         bleu_signature: bleu::SIGNATURE,
-        exact: sentences.iter().filter(is_exact).count() as f64 / sentences.len().max(1) as f64,
+        exact: share(sentences.iter().filter(is_exact).count()),
+        with_unknown_word: model.known_words().map(|_| share(sums.n_with_unknown_word)),
+        cut: share(sums.n_cut),
         alignment_accuracy: sums.probe.accuracy(),
         n_pairs: text.pairs.len(),
         n_sources: sentences.len(),
@@ -133,6 +141,9 @@ struct Sums {
     loss: f64,
     n_correct: usize,
     n_tokens: usize,
+    /// Translations that hold a word that the model does not know, and those that were cut.
+    n_with_unknown_word: usize,
+    n_cut: usize,
     probe: Probe,
 }
 
@@ -172,11 +183,19 @@ impl Sums {
     }
 }
 
-/// Greedy translations of a batch of sources.
-fn translate(model: &Model, batch: &[(&str, Vec<String>)], max_tokens: usize) -> Result<Vec<Sentence>, Error> {
+/// Greedy translations of a batch of sources; what is to be known of them is counted.
+fn translate(
+    model: &Model,
+    batch: &[(&str, Vec<String>)],
+    max_tokens: usize,
+    sums: &mut Sums,
+) -> Result<Vec<Sentence>, Error> {
     let inputs: Result<Vec<Input>, _> = batch.iter().map(|(source, _)| model.input(source, None)).collect();
     let options = RunOptions { decoding: Decoding::Greedy { max_tokens }, pass: Pass::keeping([]) };
     let run = model.run(&inputs.map_err(model_error)?, &options).map_err(model_error)?;
+    let items = &run.recording.items;
+    sums.n_with_unknown_word += items.iter().filter(|item| !item.unknown_words.is_empty()).count();
+    sums.n_cut += items.iter().filter(|item| item.n_repeated.is_some()).count();
     let sentence = |((_, references), generation): (&(&str, Vec<String>), attlas_model::Generation)| Sentence {
         hypothesis: generation.text,
         references: references.clone(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use attlas_model::Tokenizer;
+use attlas_model::{KNOWN_WORDS_FILE, KnownWords, Tokenizer};
 use serde::Serialize;
 
 use crate::architecture::{Architecture, Parameter};
@@ -198,6 +198,8 @@ impl<'a> Run<'a> {
             Resume::No => begin(config, &recipe, fingerprint)?,
         };
         files::write_whole(&config.output.join("tokenizer.json"), |file| file.write_all(&json))?;
+        let words = KnownWords::of(text.pairs.iter().map(|(_, target)| target.as_str())).to_bytes();
+        files::write_whole(&config.output.join(KNOWN_WORDS_FILE), |file| file.write_all(&words))?;
         write_config(&config.output, &recipe, frame)?;
         let epoch = data::epoch_batches(&encoded.pairs, recipe.batch_tokens, recipe.seed, position.epoch);
         let mut sample = data::ids(&tokenizer, &config.sample)?;

@@ -108,6 +108,9 @@ struct PageItem<'a> {
     /// The place of the first target token that was generated, where some were.
     #[serde(skip_serializing_if = "Option::is_none")]
     generated: Option<usize>,
+    /// What a reader must know of what was generated, one sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -132,6 +135,9 @@ struct PageToken<'a> {
     /// What the vocabulary calls text that it does not know, where the token is that; its text stands before it in `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     unknown: Option<&'a str>,
+    /// Whether it belongs to a word that was generated and that the model does not know.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    new: bool,
 }
 
 #[derive(Serialize)]
@@ -520,10 +526,18 @@ fn page_item<'a>(item: &'a Item, beside: &'a Beside) -> Result<PageItem<'a>, att
     };
     let n_prompt = item.n_prompt.filter(|n_prompt| *n_prompt < item.target.len());
     let generated = n_prompt.map(|n_prompt| target.iter().filter(|position| **position < n_prompt).count());
+    let (mut read, mut predicted) = (page_tokens(&item.target), Vec::new());
+    if known {
+        predicted = pick(&item.predicted, &target);
+    }
+    for (page, tokens) in [(&mut read.tokens, &item.target), (&mut predicted, &item.predicted)] {
+        page.iter_mut().for_each(|token| token.new = is_of_unknown_word(item, &tokens.tokens[token.position]));
+    }
     Ok(PageItem {
         source,
-        target: page_tokens(&item.target),
-        predicted: if known { pick(&item.predicted, &target) } else { Vec::new() },
+        target: read,
+        predicted,
+        remarks: item.remarks(),
         image,
         sound: beside.sound.as_ref().map(|sound| PageSound::new(sound, item)).transpose()?,
         tree: beside.tree.as_ref().map(|sentence| PageTree::new(sentence, item)).transpose()?,
@@ -549,9 +563,15 @@ fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
     let token = |(position, whole): (&usize, Option<String>)| {
         let token = &tokens.tokens[*position];
         let (text, role, word, unknown) = (&token.text, token.role, token.word, unknown_name(&tokens.text, token));
-        PageToken { text, role, word, position: *position, silent: false, whole, unknown }
+        PageToken { text, role, word, position: *position, silent: false, whole, unknown, new: false }
     };
     positions.iter().zip(wholes).map(token).collect()
+}
+
+/// Whether a token of the target is a piece of a word that the model does not know.
+fn is_of_unknown_word(item: &Item, token: &Token) -> bool {
+    let Some(own) = &token.span else { return false };
+    item.unknown_words.iter().any(|word| own.start < word.end && word.start < own.end)
 }
 
 /// `[UNK]` of a token `猫 [UNK]`, which covers `猫`.

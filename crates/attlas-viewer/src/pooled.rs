@@ -61,6 +61,7 @@ pub fn pool(recording: &Recording, max_bytes: u64) -> Result<Option<Pooled>, att
         target: stretches(&item.target, side),
         predicted: if target == 1 { item.predicted.clone() } else { Tokens::default() },
         image: item.image.clone().filter(|_| source == 1),
+        unknown_words: if target == 1 { item.unknown_words.clone() } else { Vec::new() },
         ..Item::default()
     };
     let mut provenance = recording.provenance.clone();

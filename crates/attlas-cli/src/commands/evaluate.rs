@@ -21,7 +21,8 @@ Examples:
   attlas evaluate --pairs test.tsv --model translator --json
 
 Loss, perplexity and token accuracy are those of the target given (teacher forcing), its end token included. BLEU and exact
-matches are those of greedy translations against every target that the file has for the same source. The alignment probe
+matches are those of greedy translations against every target that the file has for the same source. An unknown word of a
+translation is in neither the training targets nor the source (target_words.bloom of the model's folder). The alignment probe
 looks at cross-attention, at each head and at each layer's mean: does the row of a French word have its largest weight at the
 English word that a dictionary gives? A word has two rows: the
 one that predicts it, and the one that has read it (in JSON predicting and shifted).";
@@ -82,7 +83,9 @@ fn print(evaluation: &Evaluation, terminal: &mut Terminal) -> Result<(), Failure
         (&*format!("BLEU, {LONG}+ words"), long),
         ("exact translations", percent(evaluation.exact)),
     ];
-    for (name, value) in lines {
+    let of_words = evaluation.with_unknown_word.map(|share| ("with unknown word", percent(share)));
+    let of_loops = (evaluation.cut > 0.0).then(|| ("cut at a loop", percent(evaluation.cut)));
+    for (name, value) in lines.into_iter().chain(of_words).chain(of_loops) {
         writeln!(terminal, "{name:<20}{value}")?;
     }
     print_probe(&evaluation.alignment_accuracy, terminal)

@@ -131,6 +131,9 @@ fn print_contents(recording: &Recording, asked: Option<usize>, terminal: &mut Te
                 writeln!(terminal, "{:<10} {side}: {n_tokens}{padded}: {text}", format!("text {index}"))?;
             }
         }
+        for remark in item.remarks() {
+            writeln!(terminal, "{:<10} {}", "", printable(&remark))?;
+        }
     }
     for layers in groups(recording) {
         let heads: Vec<usize> = layers.iter().map(|layer| layer.shape.n_heads).collect();

@@ -15,7 +15,8 @@ use super::record::contents;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    Material, RawText, RunArguments, TextRun, check_output, head_effects, model_files, read_text, run_of,
+    Material, RawText, RunArguments, SentenceArguments, TextRun, check_output, head_effects, model_files, read_text,
+    run_of,
 };
 use crate::measures::heads_of;
 use crate::pages::{PageContent, refuse_no_page, write_page};
@@ -63,6 +64,8 @@ pub struct PageArguments {
     pub content: PageContent,
     #[command(flatten)]
     pub run: RunArguments,
+    #[command(flatten)]
+    pub sentences: SentenceArguments,
 }
 
 /// A head that a page opens with.
@@ -120,6 +123,7 @@ pub fn run(arguments: &PageArguments, terminal: &mut Terminal) -> Result<Outcome
 fn made(raw: &OsStr, arguments: &PageArguments) -> Result<TextRun, Failure> {
     let mut options = arguments.run.clone();
     options.quantities = arguments.maps.asked()?;
+    options.sentences = arguments.sentences.sentences;
     run_of(raw, &options)
 }
 

@@ -14,8 +14,8 @@ use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    IdList, MAX_MB, RunArguments, Texts, check_output, model_files, parse_ids, read_lines, read_texts, run_ids,
-    run_texts,
+    IdList, MAX_MB, RunArguments, SentenceArguments, Sentences, Texts, check_output, model_files, parse_ids,
+    read_lines, read_texts, run_ids, run_texts,
 };
 use crate::quantities::MapsArguments;
 use crate::terminal::{Terminal, printable};
@@ -55,6 +55,8 @@ pub struct RecordArguments {
     pub image: Vec<PathBuf>,
     #[command(flatten)]
     pub run: RunArguments,
+    #[command(flatten)]
+    pub sentences: SentenceArguments,
     /// Token ids of the source instead of a text; no tokenizer is needed. Repeat for a batch.
     #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with_all = ["texts", "target", "from"])]
     pub source_ids: Vec<IdList>,
@@ -90,6 +92,11 @@ pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outco
     options.router = arguments.router;
     options.quantities = arguments.maps.asked()?;
     options.max_mb = Some(arguments.max_mb);
+    // of several texts each stays one, as a reader of their numbers expects
+    options.sentences = match arguments.sentences.sentences {
+        Sentences::Auto if arguments.texts.len() != 1 => Sentences::Together,
+        sentences => sentences,
+    };
     let is_of_ids = !arguments.source_ids.is_empty() || !arguments.target_ids.is_empty();
     let (run, some_skipped) = if is_of_ids {
         (run_ids(&arguments.source_ids, &arguments.target_ids, &options)?, false)

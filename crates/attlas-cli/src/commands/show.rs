@@ -15,8 +15,8 @@ use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
-    RunArguments, Texts, check_output, model_files, names_recording, parse_head, parse_kind, pick_kind, pick_layer,
-    read_text, run_of, run_texts,
+    RunArguments, SentenceArguments, TextRun, Texts, check_output, model_files, names_recording, parse_head,
+    parse_kind, pick_kind, pick_layer, read_text, run_of, run_texts,
 };
 use crate::measures::{heads_of, print_standouts};
 use crate::pages::{PageContent, refuse_no_page, write_page};
@@ -35,6 +35,8 @@ pub struct ShowArguments {
     pub text: Option<RawText>,
     #[command(flatten)]
     pub run: RunArguments,
+    #[command(flatten)]
+    pub sentences: SentenceArguments,
     /// The page to write; it opens in any browser, with no network.
     #[arg(short, long, value_name = "FILE.html", default_value = "atlas.html", help_heading = "Output")]
     pub output: PathBuf,
@@ -81,15 +83,18 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     } else {
         let text = read_text(raw, "TEXT")?;
         let texts = Texts { sources: vec![text.clone()], targets: arguments.run.target_texts()? };
-        (run_texts(&texts, &arguments.run)?, Some(text))
+        let options = RunArguments { sentences: arguments.sentences.sentences, ..arguments.run.clone() };
+        (run_texts(&texts, &options)?, Some(text))
     };
-    run.say_notes();
+    if arguments.json {
+        run.say_notes()
+    } else {
+        run.say_provenance()
+    }
     let recording = &run.recording;
     let mut beside = arguments.content.beside(&[(raw, recording)])?;
     if !arguments.json {
-        for output in &run.outputs {
-            writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
-        }
+        print_outputs(&run, terminal)?;
         print_map(recording, arguments, terminal)?;
     }
     let (all, item) = (heads_of(recording, None, &Annotations::NONE)?, arguments.item.unwrap_or(0));
@@ -123,6 +128,18 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
         }
     }
     Ok(checks::outcome(complaint.as_deref()))
+}
+
+/// What the model wrote for each text, and below it what is to be known of that.
+fn print_outputs(run: &TextRun, terminal: &mut Terminal) -> Result<(), Failure> {
+    let outputs = run.outputs.iter().map(Some).chain(std::iter::repeat(None));
+    for (item, output) in run.recording.items.iter().zip(outputs) {
+        if let Some(output) = output {
+            writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
+        }
+        terminal.notes(item.remarks())?;
+    }
+    Ok(())
 }
 
 fn print_map(recording: &Recording, arguments: &ShowArguments, terminal: &mut Terminal) -> Result<(), Failure> {

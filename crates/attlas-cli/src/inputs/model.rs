@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use attlas::recording::{Edit, HeadOutput, Heads, TokenExpert};
 use attlas::{HeadId, Kind, Recording};
 use attlas_model::explain::{HeadPattern, traced};
+use attlas_model::sentences;
 use attlas_model::{
-    ContactWeights, Decoding, Error, Input, LoadOptions, Model, Pass, Precision, Run, RunOptions, Side, Site, Tower,
+    ContactWeights, Decoding, Error, Input, LoadOptions, Loops, Model, Pass, Precision, Run, RunOptions, Side, Site,
+    Tower,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 #[cfg(feature = "download")]
 pub use super::hub::model_path;
@@ -62,6 +64,10 @@ pub struct ModelArguments {
     /// [default: exact].
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<Precision>,
+    /// What becomes of a greedy generation that repeats a span of tokens: cut, which the recording says, or keep [default: cut
+    /// for the embedded translator, keep for other models].
+    #[arg(long, value_name = "WHAT")]
+    pub loops: Option<Loops>,
 }
 
 /// Megabytes of queries and keys that are recorded at most when `--max-mb` does not say.
@@ -144,6 +150,31 @@ pub struct RunArguments {
     /// Megabytes of queries and keys at most, when not those of `MAX_MB`.
     #[arg(skip)]
     pub max_mb: Option<u64>,
+    /// Whether the sentences of a text are run apart.
+    #[arg(skip)]
+    pub sentences: Sentences,
+}
+
+/// Whether the sentences of a text are run apart, where a command asks.
+#[derive(Debug, Clone, Copy, Default, Args)]
+#[command(next_help_heading = "Model")]
+pub struct SentenceArguments {
+    /// Whether the sentences of one text are run apart, each a text of the recording: auto, apart or together; auto is apart
+    /// for the embedded translator, which was trained on single sentences.
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "HOW", default_value_t = Sentences::Auto)]
+    pub sentences: Sentences,
+}
+
+/// Whether the sentences of a text are run apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Sentences {
+    /// A text is one text, whatever is in it.
+    #[default]
+    Together,
+    /// Each sentence is a text of the recording.
+    Apart,
+    /// Apart where the model was trained on single sentences and writes the target itself.
+    Auto,
 }
 
 impl RunArguments {
@@ -157,6 +188,7 @@ impl RunArguments {
         let given = [
             (self.model.model.is_some(), "--model"),
             (self.model.precision.is_some(), "--precision"),
+            (self.model.loops.is_some(), "--loops"),
             (!self.target.is_empty(), "--target"),
             (self.beam.is_some(), "--beam"),
             (self.max_tokens.is_some(), "--max-tokens"),
@@ -249,6 +281,16 @@ impl TextRun {
 
     /// Says on standard error what a reader of the recording must know.
     pub fn say_notes(&self) {
+        self.say_provenance();
+        let items = &self.recording.items;
+        for (place, item) in items.iter().enumerate() {
+            let which = if items.len() > 1 { format!("text {place}: ") } else { String::new() };
+            item.remarks().iter().for_each(|text| remark(&format!("{which}{text}")));
+        }
+    }
+
+    /// The same, what is to be known of single texts left out.
+    pub fn say_provenance(&self) {
         self.recording.provenance.remarks().iter().for_each(|text| remark(text));
         self.hints.iter().for_each(|hint| remark(hint));
     }
@@ -299,6 +341,9 @@ pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
     if let Some(precision) = arguments.precision {
         model.set_precision(precision);
     }
+    if let Some(loops) = arguments.loops {
+        model.set_loops(loops);
+    }
     Ok(model)
 }
 
@@ -340,6 +385,8 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
     if model.has_text_tower() && !texts.targets.is_empty() {
         return run_towers(&model, texts, options);
     }
+    let apart = options.sentences.apart(&model, texts)?;
+    let (n_texts, texts) = (texts.sources.len(), apart.as_ref().unwrap_or(texts));
     let input = |(index, text): (usize, &String)| input_of(&model, text, texts.targets.get(index).map(String::as_str));
     let inputs: Vec<Input> = texts.sources.iter().enumerate().map(input).collect::<Result<_, _>>()?;
     check_size(&model, &inputs, options.max_mb.unwrap_or(MAX_MB))?;
@@ -348,10 +395,37 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
         options.refuse_generation(&format!("{} has no decoder", model.name()))?;
     }
     let mut run = run_inputs(&model, &inputs, decoding, options)?;
+    if apart.is_some() {
+        let (what, n) = (if n_texts == 1 { "the text was" } else { "texts were" }, texts.sources.len());
+        run.recording.provenance.notes.push(format!("{what} run sentence by sentence: {n} of them, each alone"));
+        run.hints.push("--sentences together runs them as one text");
+    }
     if !model.has(Side::Source) {
         run.put_before(&texts.sources);
     }
     Ok(run)
+}
+
+impl Sentences {
+    /// The sentences of texts, where they are run apart and some text has several; `None` where the texts are run as they are.
+    fn apart(self, model: &Model, texts: &Texts) -> Result<Option<Texts>, Failure> {
+        let is_wanted = match self {
+            Sentences::Together => false,
+            Sentences::Apart if !texts.targets.is_empty() => {
+                return Err(Failure::Usage(
+                    "--sentences apart is for texts whose target is generated, and --target gives one".into(),
+                ));
+            }
+            Sentences::Apart => !model.reads_images() && !model.reads_sounds(),
+            Sentences::Auto => texts.targets.is_empty() && model.reads_single_sentences(),
+        };
+        let sources: Vec<String> = match is_wanted {
+            true => texts.sources.iter().flat_map(|text| sentences(text)).map(str::to_owned).collect(),
+            false => Vec::new(),
+        };
+        let targets = Vec::new();
+        Ok((sources.len() > texts.sources.len()).then_some(Texts { sources, targets }))
+    }
 }
 
 /// Refuses several texts whose recording would not fit: a batch is padded to its longest text. A target that is to be generated is

@@ -3,6 +3,7 @@
 use attlas::Kind;
 use serde::{Deserialize, Serialize};
 
+use super::loops::LoopWatch;
 use super::seen::Seen;
 use crate::block::forward::StackRef;
 use crate::block::pass::{Plan, Progress, Stopped, Watch, tell};
@@ -58,6 +59,8 @@ pub(crate) struct Generated {
     pub score: f32,
     /// The log-probability of each id. Shape `[ids.len()]`.
     pub log_probabilities: Vec<f32>,
+    /// How many of the last ids came again when the generation was cut.
+    pub n_repeated: Option<usize>,
 }
 
 impl<'a> Session<'a> {
@@ -118,13 +121,15 @@ impl<'a> Session<'a> {
         self.n_items = chosen.len();
     }
 
-    /// Takes the most likely token each time, the first of equals, until an end token or `max_tokens`.
+    /// Takes the most likely token each time, the first of equals, until an end token, `max_tokens`, or a loop where one is
+    /// looked for: of that the first span is kept.
     ///
     /// With `all_logits`, also returns the logits of every step. Shape `[ids.len(), n_logits]`.
     pub fn greedy(
         &mut self,
         prompt: &[u32],
         max_tokens: usize,
+        loops: Option<&LoopWatch<'_>>,
         mut all_logits: Option<&mut Vec<f32>>,
     ) -> Result<Generated, Stopped> {
         let transformer = self.transformer;
@@ -143,6 +148,13 @@ impl<'a> Session<'a> {
             generated.score += log_probabilities[id];
             self.tell(generated.ids.len())?;
             if ids.ends.contains(&(id as u32)) || generated.ids.len() == max_tokens {
+                return Ok(generated);
+            }
+            if let Some((n_span, n_again)) = loops.and_then(|loops| loops.at_end(&generated.ids)) {
+                generated.cut(n_span, n_again);
+                if let Some(all) = all_logits {
+                    all.truncate(generated.ids.len() * logits.len());
+                }
                 return Ok(generated);
             }
             logits = self.step(&[id as u32])?;
@@ -224,6 +236,17 @@ impl<'a> Session<'a> {
         candidates.truncate(n);
         candidates.retain(|candidate| candidate.score > f32::NEG_INFINITY);
         candidates
+    }
+}
+
+impl Generated {
+    /// Takes away the last `n_again` ids: what the last `n_span` of those that stay came again as.
+    fn cut(&mut self, n_span: usize, n_again: usize) {
+        let n = self.ids.len() - n_again;
+        self.ids.truncate(n);
+        self.log_probabilities.truncate(n);
+        self.score = self.log_probabilities.iter().sum();
+        self.n_repeated = Some(n_span);
     }
 }
 

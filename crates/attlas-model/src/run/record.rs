@@ -8,6 +8,9 @@ use super::check::Sizes;
 use super::collect::{Kept, Seen};
 use super::generate::{Decoding, Session};
 use super::input::Input;
+use super::loops::LoopWatch;
+#[cfg(doc)]
+use super::loops::Loops;
 use super::seen::with_images;
 use crate::Error;
 use crate::block::pass::{Array, Next, Pass, Plan, Progress, Purpose, Site, Watch};
@@ -60,6 +63,8 @@ pub struct Generation {
     pub score: f32,
     /// In a beam search, the other finished beams, best first.
     pub others: Vec<Generation>,
+    /// How many of the last tokens were coming again when the generation was cut ([`Loops::Cut`]); `None` when it was not.
+    pub n_repeated: Option<usize>,
 }
 
 impl Model {
@@ -138,11 +143,15 @@ impl Model {
             let images = input.seen.as_deref().zip(self.rows_with_images(std::slice::from_ref(input), &prompt)?);
             let mut session = Session::new(&self.transformer, source.source(), images, plan, watch)?;
             let beams = match width {
-                0 => vec![session.greedy(&prompt, max_tokens, logits.as_mut())?],
+                0 => {
+                    let loops = LoopWatch::new(self, input);
+                    vec![session.greedy(&prompt, max_tokens, loops.as_ref(), logits.as_mut())?]
+                }
                 width => session.beam(&prompt, width, max_tokens)?,
             };
             let generation = self.generations(beams)?;
-            if direct {
+            // what was seen of a text that was cut is more than the text
+            if direct && generation.n_repeated.is_none() {
                 return self.recorded_generation(input, session, generation, logits, plan);
             }
             generated.push(generation);
@@ -152,8 +161,8 @@ impl Model {
             inputs.iter().zip(&generated).map(|(input, generation)| self.continued(input, generation)).collect();
         self.check_dense(pass, Sizes::of(&continued, Decoding::TeacherForcing))?;
         let mut run = self.forward(&continued, pass, method, generated, watch)?;
-        for (item, input) in run.recording.items.iter_mut().zip(inputs) {
-            item.n_prompt = Some(input.target.len());
+        for ((item, input), generation) in run.recording.items.iter_mut().zip(inputs).zip(&run.generated) {
+            self.tell_of(generation, input, item);
         }
         Ok(match logits {
             Some(values) => Run { logits: Some(self.generated_logits(values)), ..run },
@@ -184,8 +193,9 @@ impl Model {
         let predicted = self.predicted(&read, Some(&generation), None);
         let image = read.features.as_ref().and_then(|features| features.image.clone());
         let n_sound = read.features.as_ref().and_then(|features| features.n_sound);
-        let (n_prompt, target) = (Some(input.target.len()), read.target);
-        let item = Item { source: read.source, target, predicted, image, n_prompt, n_sound, ..Item::default() };
+        let (source, target) = (read.source, read.target);
+        let mut item = Item { source, target, predicted, image, n_sound, ..Item::default() };
+        self.tell_of(&generation, input, &mut item);
         let items = vec![with_images(item, input)];
         let inputs = std::slice::from_ref(input);
         let provenance = self.provenance(recording::Method::Greedy, &items, inputs, plan.pass);
@@ -197,6 +207,17 @@ impl Model {
             generated: vec![generation],
             kept,
         })
+    }
+
+    /// What is to be known of a generated text: how much of it was given, what in it is no known word, whether it was cut.
+    fn tell_of(&self, generation: &Generation, input: &Input, item: &mut Item) {
+        item.n_prompt = Some(input.target.len());
+        item.n_repeated = generation.n_repeated;
+        if let Some(words) = &self.known_words {
+            let start = input.target.text.len();
+            let spans = words.unknown_in(&generation.text, &input.source.text);
+            item.unknown_words = spans.into_iter().map(|span| start + span.start..start + span.end).collect();
+        }
     }
 
     /// One pass over a padded batch.

@@ -198,6 +198,7 @@ impl Model {
                 log_probabilities: generated.log_probabilities,
                 score: generated.score,
                 others: Vec::new(),
+                n_repeated: generated.n_repeated,
             }
         });
         let best = generations.next();

@@ -65,6 +65,10 @@ class Item(NamedTuple):
     """How many of the target's tokens were given; the others were generated."""
     axes: dict[str, Tokens]
     """Tokens of axes that are neither source nor target, by name."""
+    unknown_words: tuple[str, ...] = ()
+    """Words that were generated, and that neither the model's training targets nor the source have."""
+    n_repeated: int | None = None
+    """How many of the last predicted tokens were coming again and again when the generation was cut."""
 
 
 class Provenance(NamedTuple):
@@ -247,7 +251,9 @@ class Recording(Analyses):
         data = json.loads(self._native.item(_count(item, self._native.n_items, "text")))
         axes = {name: _tokens(tokens) for name, tokens in data.get("axes", {}).items()}
         sides = [_tokens(data.get(side, {})) for side in ("source", "target", "predicted")]
-        return Item(sides[0], sides[1], sides[2], data.get("n_prompt"), axes)
+        text = sides[1].text.encode()
+        words = [text[span["start"] : span["end"]].decode() for span in data.get("unknown_words", [])]
+        return Item(sides[0], sides[1], sides[2], data.get("n_prompt"), axes, tuple(words), data.get("n_repeated"))
 
     @property
     def provenance(self) -> Provenance:

@@ -26,7 +26,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{AttentionMap, Error, HeadNumbers, Kind, PatchGrid, Quantity, Tokens};
+use crate::{AttentionMap, Error, HeadNumbers, Kind, PatchGrid, Quantity, TokenRole, Tokens};
 
 /// The version of the file format this crate writes; it reads this one and older ones.
 pub const FORMAT_VERSION: u32 = 2;
@@ -73,9 +73,33 @@ pub struct Item {
     /// the model listens to, and are looked at like any other. `None` when there is none, or no sound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_sound: Option<usize>,
+    /// Words of what was generated that the model does not know: neither its training targets nor the source have them. Bytes of
+    /// the target's text, rising; empty also where nobody knows what it knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_words: Vec<Range<usize>>,
+    /// How many of the last predicted tokens were coming again and again when the generation was cut after them. `None` when it
+    /// was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_repeated: Option<usize>,
 }
 
 impl Item {
+    /// What a reader of what was generated must know, one sentence each.
+    pub fn remarks(&self) -> Vec<String> {
+        let text = &self.target.text;
+        let words: Vec<&str> = self.unknown_words.iter().filter_map(|span| text.get(span.clone())).collect();
+        let unknown = words.iter().map(|word| format!("\"{word}\": no word the model knows"));
+        let repeated = self.n_repeated.map(|n| {
+            // the last predicted token is not read, and has no span: the text ends with it
+            let real: Vec<_> = self.predicted.tokens.iter().filter(|token| token.role != TokenRole::Padding).collect();
+            let before = real.iter().take(real.len().saturating_sub(n)).filter_map(|token| token.span.as_ref());
+            let start = before.map(|span| span.end).max().unwrap_or(0);
+            let words = text.get(start..).unwrap_or_default().trim();
+            format!("cut after \"{words}\", which the model began to repeat")
+        });
+        unknown.chain(repeated).collect()
+    }
+
     /// The source tokens that hold added silence; none where there is none.
     pub fn silence(&self) -> Range<usize> {
         let n = self.source.len();
@@ -233,6 +257,13 @@ pub enum Method {
 }
 
 impl Recording {
+    /// All that a reader of one text's maps of a kind must know, one sentence each: what is to be known of the recording, and where
+    /// rows are tokens that were generated, of these.
+    pub fn remarks_on(&self, item: usize, kind: Kind) -> Vec<String> {
+        let of_target = self.items.get(item).filter(|_| kind != Kind::Encoder).map(Item::remarks);
+        self.provenance.remarks().into_iter().chain(of_target.unwrap_or_default()).collect()
+    }
+
     /// The layers of attention weights of one kind; where the model has several stacks of that kind, those of the first.
     pub fn layers_of(&self, kind: Kind) -> impl Iterator<Item = &Layer> {
         self.stored(Quantity::Weight, kind)

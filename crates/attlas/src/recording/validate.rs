@@ -117,6 +117,14 @@ fn check_item(item: &Item) -> Result<(), String> {
         let n_tokens = item.source.len();
         return Err(format!(": n_sound is {n_sound}, but the source has {n_tokens} tokens"));
     }
+    let length = item.target.text.len();
+    if let Some(span) = item.unknown_words.iter().find(|span| span.start > span.end || span.end > length) {
+        return Err(format!(": unknown_words has {span:?}, but the target's text has {length} bytes"));
+    }
+    if let Some(n) = item.n_repeated.filter(|n| *n > item.predicted.len()) {
+        let n_tokens = item.predicted.len();
+        return Err(format!(": n_repeated is {n}, but the text has {n_tokens} predicted tokens"));
+    }
     if let Some(grid) = &item.image {
         let (n, given) = (grid.first.saturating_add(grid.n_patches()), item.source.len());
         if n != given {

@@ -203,7 +203,7 @@ impl View {
             problem,
             remarks: failed.into_iter().chain(mean).chain(content.remarks).collect(),
             origin: origin(recording, options.item),
-            notes: recording.provenance.remarks(),
+            notes: recording.remarks_on(options.item, kind),
         })
     }
 

@@ -55,7 +55,7 @@ impl View {
             problem,
             remarks: failed.into_iter().chain(of_mean).chain([of_words]).collect(),
             origin: origin(recording, item),
-            notes: recording.provenance.remarks(),
+            notes: recording.remarks_on(item, Kind::Cross),
         })
     }
 }

@@ -52,11 +52,13 @@ pub fn tokens(prefix: &str, n: usize, n_padding: usize) -> Tokens {
 pub fn everything() -> Recording {
     let items = [0, 2].map(|n_padding| Item {
         source: tokens("s", 9, n_padding),
-        target: tokens("t", 6, n_padding / 2),
+        target: Tokens { text: "t0 t1".to_owned(), ..tokens("t", 6, n_padding / 2) },
         predicted: tokens("p", 6, 0),
         axes: BTreeMap::from([("patches".to_owned(), tokens("r", 4, 0))]),
         n_prompt: Some(2),
         n_sound: Some(7),
+        unknown_words: vec![0..2, 3..4],
+        n_repeated: Some(2),
         image: Some(PatchGrid { first: 1, rows: 2, columns: 4, size: Some([64, 48]), seen: Some([0, 8, 64, 32]) }),
         grids: BTreeMap::from([(
             "target".to_owned(),

@@ -1,0 +1,132 @@
+//! What a run says of what was generated: words that the model does not know, and where it was cut.
+
+mod common;
+
+use attlas::TokenRole;
+use attlas_model::{Decoding, KNOWN_WORDS_FILE, KnownWords, Loops, Model, Pass, Run, RunOptions, Site, sentences};
+use common::data;
+
+/// A small model with random weights, which soon repeats itself, in a folder of its own.
+fn random(words: Option<&KnownWords>) -> Model {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in std::fs::read_dir(data("languages").join("nllb")).expect("the model") {
+        let file = file.expect("an entry").path();
+        std::fs::copy(&file, folder.path().join(file.file_name().expect("a name"))).expect("a copy");
+    }
+    if let Some(words) = words {
+        std::fs::write(folder.path().join(KNOWN_WORDS_FILE), words.to_bytes()).expect("it is written");
+    }
+    Model::load(folder.path()).expect("the model loads")
+}
+
+fn generate(model: &Model, texts: &[&str]) -> Run {
+    let inputs: Vec<_> = texts.iter().map(|text| model.input(text, None).expect("tokens")).collect();
+    let decoding = Decoding::Greedy { max_tokens: 200 };
+    model.run(&inputs, &RunOptions { decoding, pass: Pass::keeping([Site::Attention, Site::Logits]) }).expect("a run")
+}
+
+#[test]
+fn a_generation_that_repeats_itself_is_cut_where_it_began_to() {
+    let mut model = random(None);
+    let text = "the cat sat on the mat";
+    let whole = generate(&model, &[text]);
+    assert_eq!(whole.recording.items[0].n_repeated, None);
+    model.set_loops(Loops::Cut);
+    let run = generate(&model, &[text]);
+    let (long, short) = (&whole.generated[0], &run.generated[0]);
+    let n = short.tokens.len();
+    let n_span = run.recording.items[0].n_repeated.expect("it was cut");
+    let ids = |tokens: &attlas::Tokens| tokens.tokens.iter().filter_map(|token| token.id).collect::<Vec<_>>();
+    let (all, kept) = (ids(&long.tokens), ids(&short.tokens));
+    assert_eq!(kept, all[..n]);
+    assert_eq!(all[n..n + n_span], kept[n - n_span..], "what was cut away is what came before");
+    assert_eq!(short.log_probabilities, long.log_probabilities[..n]);
+    // the recording is that of the text that is left
+    let item = &run.recording.items[0];
+    assert_eq!((item.target.len(), item.predicted.len()), (n, n));
+    assert_eq!(ids(&item.predicted), kept);
+    let logits = run.logits.as_ref().expect("they were kept");
+    assert_eq!(logits.shape[1], n);
+    assert_eq!(logits.values, whole.logits.as_ref().expect("likewise").values[..logits.values.len()]);
+    let remark = item.remarks().pop().expect("it is said");
+    assert!(remark.starts_with("cut after \"") && remark.ends_with("\", which the model began to repeat"), "{remark}");
+    let said = remark.split('"').nth(1).expect("the words");
+    assert!(!said.is_empty() && item.target.text.trim_end().ends_with(said), "{remark}: {:?}", item.target.text);
+    // a batch says the same, padded
+    let both = generate(&model, &["the cat", text]);
+    assert_eq!(both.recording.items[1].n_repeated, Some(n_span));
+    assert_eq!(both.recording.items[1].remarks(), item.remarks());
+}
+
+#[test]
+fn a_generated_word_is_known_by_the_folders_words_or_by_the_source() {
+    let text = "the cat sat on the mat";
+    let nothing = generate(&random(None), &[text]);
+    assert!(nothing.recording.items[0].unknown_words.is_empty(), "nobody knows which words are known");
+    let written = nothing.generated[0].text.clone();
+    let words = |run: &Run| -> Vec<String> {
+        let item = &run.recording.items[0];
+        item.unknown_words.iter().map(|span| item.target.text[span.clone()].to_owned()).collect()
+    };
+    let run = generate(&random(Some(&KnownWords::of(["another"]))), &[text]);
+    let unknown = words(&run);
+    assert!(!unknown.is_empty() && unknown.iter().all(|word| written.contains(word)), "{unknown:?} in {written}");
+    let remark = format!("\"{}\": no word the model knows", unknown[0]);
+    assert_eq!(run.recording.items[0].remarks()[0], remark);
+    assert!(words(&generate(&random(Some(&KnownWords::of([written.as_str()]))), &[text])).is_empty());
+    // what the source has is carried over, not made up
+    let known = random(Some(&KnownWords::of(["another"])));
+    let longer = format!("{text} {}", unknown.join(" "));
+    let run = generate(&known, &[&longer]);
+    assert!(words(&run).iter().all(|word| !unknown.contains(word)), "{:?}", words(&run));
+    // what is given is the reader's, not the model's
+    let given = known.input(text, Some("mat cat")).expect("tokens");
+    let run = known.run(&[given], &RunOptions::default()).expect("a run");
+    assert!(run.recording.items[0].unknown_words.is_empty());
+}
+
+#[test]
+fn the_recording_keeps_what_is_said_of_its_texts() {
+    let mut model = random(Some(&KnownWords::of(["another"])));
+    model.set_loops(Loops::Cut);
+    let recording = generate(&model, &["the cat sat on the mat"]).recording;
+    let file = tempfile::NamedTempFile::with_suffix(".safetensors").expect("a file");
+    recording.save(file.path()).expect("it is written");
+    let read = attlas::Recording::open(file.path()).expect("it is read");
+    assert_eq!(read.items, recording.items);
+    assert!(read.items[0].remarks().len() > 1);
+    let of_all = read.provenance.remarks();
+    assert_eq!(read.remarks_on(0, attlas::Kind::Encoder), of_all);
+    assert_eq!(read.remarks_on(0, attlas::Kind::Cross), [of_all, read.items[0].remarks()].concat());
+    let mut damaged = recording.clone();
+    damaged.items[0].unknown_words[0].end = 10_000;
+    let problem = damaged.validate().expect_err("it is refused").to_string();
+    assert!(problem.contains("unknown_words has") && problem.contains("bytes"), "{problem}");
+}
+
+#[test]
+fn the_embedded_model_knows_the_words_of_its_training_targets() {
+    let model = Model::embedded().expect("it is built in");
+    let words = model.known_words().expect("its words");
+    assert!(words.len() > 20_000 && words.to_bytes().len() <= 80_000, "{} words", words.len());
+    for known in ["chat", "Tapis", "ÉTÉ", "était", "femme"] {
+        assert!(words.has(known), "{known}");
+    }
+    for unknown in ["Annait", "chassiné", "fluonnation", "cat"] {
+        assert!(!words.has(unknown), "{unknown}");
+    }
+    assert!(model.reads_single_sentences());
+}
+
+#[test]
+fn each_sentence_of_a_text_is_an_item_that_is_told_of_alone() {
+    let model = random(Some(&KnownWords::of(["another"])));
+    let texts = sentences("the cat sat. The dog");
+    assert_eq!(texts, ["the cat sat.", "The dog"]);
+    let run = generate(&model, &texts);
+    for (item, generation) in run.recording.items.iter().zip(&run.generated) {
+        assert_eq!(item.target.text, generation.text);
+        let real = item.predicted.tokens.iter().filter(|token| token.role != TokenRole::Padding).count();
+        assert_eq!(real, generation.tokens.len());
+    }
+}
