@@ -161,7 +161,7 @@ pub struct Effects {
     pub before: f64,
     /// In the order of the model.
     pub effects: Vec<Effect>,
-    /// With `direct`, the shares of all that is no head, in the order of a pass: with those of all heads they sum to the logit.
+    /// With `direct` of all heads, the shares of all that is none, in the order of a pass: together they sum to the logit.
     pub others: Vec<(Component, f64)>,
     /// The model's weights, as a recording's provenance names them; empty where they have no name.
     pub revision: String,
@@ -228,7 +228,9 @@ pub fn effects(
     }
     if way == Way::Direct {
         found.notes.push(sums.note(n));
-        found.others = std::mem::take(&mut sums.others);
+        if question.heads.len() == model.heads().len() {
+            found.others = std::mem::take(&mut sums.others);
+        }
         found.others.iter_mut().for_each(|(_, share)| *share /= n);
     }
     for effect in &mut found.effects {

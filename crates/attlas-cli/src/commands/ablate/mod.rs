@@ -46,8 +46,9 @@ Methods: zero sets a head's output to 0, mean to its mean over rows; uniform and
 its weights; pattern-preserving is zero with the weights of all later layers kept. patch exchanges
 a head's output for that on the text of --patch-from; with --receiver HEAD, or --receiver output,
 only the way from it to there; with --states hidden states, a layer and a position at a time.
-direct is no knock-out: what the head itself writes for the target, less for the foil, and what
-all else does (--json: component); together they sum to the logit. --by-key says from which tokens. gradient is none either: how steeply the metric (loss, or a logit) falls
+direct is no knock-out: what the head itself writes for the target, less for the foil, and where
+all heads are asked for, what all else does: together they sum to the logit. --by-key says from
+which tokens. gradient is none either: how steeply the metric (loss, or a logit) falls
 with a factor on the head's output (Michel et al. 2019).
 
 An effect is the metric with the change less without: a head whose loss of effect is large matters
