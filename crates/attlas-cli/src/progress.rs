@@ -19,6 +19,8 @@ pub struct Progress {
     part: &'static str,
     n: usize,
     n_done: usize,
+    /// What each part takes beside the others; nothing where all take the same.
+    costs: Vec<f64>,
     began: Instant,
     said: Option<Instant>,
     is_terminal: bool,
@@ -27,7 +29,13 @@ pub struct Progress {
 impl Progress {
     /// The computation of `n` parts, each of them a `part`.
     pub fn new(part: &'static str, n: usize) -> Progress {
-        Progress { part, n, n_done: 0, began: Instant::now(), said: None, is_terminal: stderr().is_terminal() }
+        let is_terminal = stderr().is_terminal();
+        Progress { part, n, n_done: 0, costs: Vec::new(), began: Instant::now(), said: None, is_terminal }
+    }
+
+    /// The computation of parts that take longer than others: `costs` says how much.
+    pub fn weighed(part: &'static str, costs: Vec<f64>) -> Progress {
+        Progress { n: costs.len(), costs, ..Progress::new(part, 0) }
     }
 
     /// Says that another part is done.
@@ -53,7 +61,7 @@ impl Progress {
             return;
         }
         self.said = Some(Instant::now());
-        let line = line(self.part, self.n, self.n_done, self.began.elapsed());
+        let line = line(self.part, self.n, self.n_done, &self.costs, self.began.elapsed());
         if self.is_terminal {
             // nothing is left to do when standard error is closed
             let _ = write!(stderr(), "\r\x1b[K{line}");
@@ -119,10 +127,21 @@ impl Drop for ShareProgress {
     }
 }
 
-/// `12 of 24 maps, 3 s left`.
-fn line(part: &str, n: usize, n_done: usize, elapsed: Duration) -> String {
-    let left = elapsed.as_secs_f64() / n_done.max(1) as f64 * n.saturating_sub(n_done) as f64;
-    format!("{n_done} of {}, {} left", counted(n, part), duration(left))
+/// Of parts that do not take the same, the share that must be done before a time is known.
+const KNOWN_FROM: f64 = 0.1;
+
+/// `12 of 24 maps, 3 s left`; without the time while nothing is known of it.
+fn line(part: &str, n: usize, n_done: usize, costs: &[f64], elapsed: Duration) -> String {
+    let (done, all) = match costs {
+        [] => (n_done as f64, n as f64),
+        costs => (costs.iter().take(n_done).sum(), costs.iter().sum::<f64>()),
+    };
+    let known_from = if costs.is_empty() { 0.0 } else { KNOWN_FROM * all };
+    let parts = format!("{n_done} of {}", counted(n, part));
+    match done > known_from {
+        true => format!("{parts}, {} left", duration(elapsed.as_secs_f64() / done * (all - done))),
+        false => parts,
+    }
 }
 
 #[cfg(test)]
@@ -131,7 +150,14 @@ mod tests {
 
     #[test]
     fn the_line_says_how_far_and_how_long() {
-        assert_eq!(line("map", 24, 8, Duration::from_secs(4)), "8 of 24 maps, 8 s left");
+        assert_eq!(line("map", 24, 8, &[], Duration::from_secs(4)), "8 of 24 maps, 8 s left");
+        assert_eq!(line("map", 24, 0, &[], Duration::from_secs(4)), "0 of 24 maps");
+    }
+
+    #[test]
+    fn time_is_left_by_what_parts_take_and_none_is_told_before_it_is_known() {
+        let line = |n_done| line("method", 3, n_done, &[1.0, 19.0, 20.0], Duration::from_secs(5));
+        assert_eq!([line(1), line(2)], ["1 of 3 methods", "2 of 3 methods, 5 s left"]);
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub fn help_or_failure(error: &clap::Error, words: &[OsString]) -> Result<Outcom
         }
         _ => {
             let (name, command) = command_of(words);
-            Err(Failure::Usage(format!("{}; {name} --help explains", sentence(error, &command))))
+            let sentence = below_0(error, words).unwrap_or_else(|| sentence(error, &command));
+            Err(Failure::Usage(format!("{sentence}; {name} --help explains")))
         }
     }
 }
@@ -46,6 +47,18 @@ fn command_of(words: &[OsString]) -> (String, clap::Command) {
         }
     }
     (name, command.clone())
+}
+
+/// What is wrong where a number below 0 was taken for an option: `--position -1`.
+fn below_0(error: &clap::Error, words: &[OsString]) -> Option<String> {
+    let unknown =
+        strings(error.get(ContextKind::InvalidArg)).pop().filter(|_| error.kind() == ErrorKind::UnknownArgument)?;
+    let is_number = |word: &str| word.starts_with(&unknown) && word.parse::<f64>().is_ok_and(|number| number <= 0.0);
+    let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    words
+        .windows(2)
+        .find(|pair| pair[0].starts_with("--") && pair[1].starts_with('-') && is_number(pair[1]))
+        .map(|pair| format!("{}: \"{}\" was given; a number, 0 or larger, was expected", pair[0], pair[1]))
 }
 
 /// What is wrong with the call of `command`.

@@ -39,8 +39,8 @@ fn the_head_that_decides_a_copy_comes_first_and_the_rows_have_their_names() {
     let rows = rows.as_array().expect("rows");
     assert_eq!(rows.len(), 8);
     let names: Vec<&str> = rows[0].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names.len(), 7, "{names:?}");
-    for name in ["kind", "layer", "head", "method", "metric", "effect", "mean_weight"] {
+    assert_eq!(names.len(), 9, "{names:?}");
+    for name in ["kind", "layer", "head", "method", "metric", "effect", "mean_weight", "model", "text"] {
         assert!(names.contains(&name), "{name}");
     }
     let effect = |row: &Value| row["effect"].as_f64().unwrap();
@@ -80,7 +80,80 @@ fn effects_are_drawn_and_written_as_tables() {
         }
     }
     let table = std::fs::read_to_string(folder.path().join("effects.csv")).unwrap();
-    assert!(table.starts_with("kind,layer,head,method,metric,effect,mean_weight\n"), "{table}");
+    assert!(table.starts_with("kind,layer,head,method,metric,effect,mean_weight,model,text\n"), "{table}");
+}
+
+#[test]
+fn direct_shares_of_heads_and_all_else_sum_to_the_logit() {
+    let rows = json(&["ablate", "--method", "direct", "--target", "id:9", "--json"]);
+    let rows = rows.as_array().expect("rows");
+    let sum: f64 = rows.iter().filter_map(|row| row["effect"].as_f64()).sum();
+    let printed = Command::new(model(&["ablate", "--method", "direct", "--target", "9"])).run().stdout;
+    let words = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+    let own = words.split("the model's own number is ").nth(1).and_then(|rest| rest.split(' ').next());
+    let own: f64 = own.expect("it is said").trim_end_matches(['.', ',']).parse().expect("a number");
+    assert!((sum - own).abs() < 2e-4, "{sum} {own}");
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["component"].as_str()).collect();
+    assert_eq!(names.iter().filter(|name| **name == "head").count(), 8);
+    assert_eq!(names.iter().filter(|name| **name == "feed-forward").count(), 2);
+    assert!(names.contains(&"embedding") && printed.contains("L1 feed-forward"), "{printed}");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (method, words, not) in
+        [("direct", "direct share", "measured effect"), ("gradient", "size of the slope", "measured effect")]
+    {
+        let path = folder.path().join("a.svg").display().to_string();
+        assert_eq!(Command::new(model(&["ablate", "--method", method, "-o", &path])).run().code, Some(0));
+        let svg = std::fs::read_to_string(&path).expect("a picture");
+        assert!(svg.contains(words) && !svg.contains(not) && !svg.contains("An effect is about"), "{method}");
+    }
+}
+
+#[test]
+fn a_head_gets_weights_of_ones_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("weights.csv").display().to_string();
+    let n = REPEATED.split(',').count();
+    let row = |query: usize| {
+        let cell = |key: usize| if key <= query { (1.0 / (query + 1) as f64).to_string() } else { "0".to_owned() };
+        (0..n).map(cell).collect::<Vec<String>>().join(",")
+    };
+    std::fs::write(&path, (0..n).map(row).collect::<Vec<String>>().join("\n")).expect("written");
+    let words = ["ablate", "--target", "9", "--heads", "0.3", "--json"];
+    let given = json(&[&words[..], &["--give", &path]].concat());
+    let uniform = json(&[&words[..], &["--method", "uniform"]].concat());
+    let effect = |rows: &Value| rows[0]["effect"].as_f64().expect("an effect");
+    assert!((effect(&given) - effect(&uniform)).abs() < 1e-5, "{given} {uniform}");
+    assert_eq!(given[0]["method"], "given");
+    std::fs::write(&path, "1,0\n0.5,0.5\n").expect("written");
+    refused(model(&[&words[..], &["--give", &path]].concat()), 3, "has 17 queries and 17 keys");
+    std::fs::write(&path, "1,0\n0.5,x\n").expect("written");
+    refused(model(&[&words[..], &["--give", &path]].concat()), 3, "line 2: \"x\" is no number");
+}
+
+#[test]
+fn a_model_without_a_tokenizer_is_patched_by_ids_and_two_runs_that_are_one_are_said_to_be() {
+    let patched = |ids: &str| {
+        let words = ["ablate", "--method", "patch", "--target", "9", "--patch-from-ids", ids];
+        Command::new(model(&words)).run()
+    };
+    let same = patched(REPEATED);
+    assert!(same.stdout.replace('\n', " ").contains("The run on the other text gives the same"), "{same:?}");
+    let other = patched(&REPEATED.replacen("9", "8", 1));
+    assert!(other.code == Some(0) && !other.stdout.contains("gives the same"), "{other:?}");
+}
+
+#[test]
+fn a_foil_goes_with_every_metric_of_one_token_and_rows_that_are_not_printed_are_counted() {
+    let value = |more: &[&str]| {
+        let rows = json(&[&["ablate", "--metric", "probability", "--heads", "0.3", "--json"][..], more].concat());
+        rows[0]["effect"].as_f64().expect("an effect")
+    };
+    let [both, target, foil] =
+        [&["--target", "9", "--foil", "4"][..], &["--target", "9"], &["--target", "4"]].map(value);
+    assert!((both - (target - foil)).abs() < 1e-6, "{both} {target} {foil}");
+    let edges = Command::new(model(&["ablate", "--heads", "0.3", "--edges"])).run();
+    assert!(edges.stdout.contains("… 128 more"), "{}", edges.stdout);
+    refused(model(&["ablate", "--target", "9", "--position", "-1"]), 2, "--position: \"-1\" was given; a number, 0 or");
 }
 
 #[test]

@@ -515,7 +515,7 @@ fn a_wrong_call_is_told_in_a_sentence_with_what_was_found_expected_and_where_it_
         "--width <WIDTH>: \"1\" was given; a width such as 8cm, 80mm, 3.5in or 227pt was expected, from 160 to 5000 points \
          (5.65 to 176 cm)"
     );
-    assert_eq!(map(&["--layer", "-1"]), "there is no option -1");
+    assert_eq!(map(&["--layer", "-1"]), "--layer: \"-1\" was given; a number, 0 or larger, was expected");
     assert_eq!(map(&["--layer=-1"]), "--layer <N>: \"-1\" was given; a whole number, 0 or larger, was expected");
     assert_eq!(
         map(&["--layer", "99999999999999999999"]),

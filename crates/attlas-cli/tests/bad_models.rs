@@ -122,6 +122,21 @@ fn a_tensor_of_another_type_and_one_that_holds_no_number_are_named() {
 }
 
 #[test]
+fn nothing_is_measured_of_a_run_whose_numbers_are_none() {
+    let model = Model::spoiled(|model| {
+        let bytes = &mut model.tensors.get_mut("encoder_layers.0.ffn.ffn.0.weight").expect("it is there").2;
+        bytes.chunks_exact_mut(4).for_each(|weight| weight.copy_from_slice(&3e38_f32.to_le_bytes()));
+    });
+    let ids = ["--model", "model", "--source-ids", "3,4,7", "--target-ids", "1,5"];
+    let pair = ["why", "--head", "encoder:L1H0", "--query", "0", "--key", "1"];
+    for words in [&["mixing", "--kind", "encoder"][..], &pair, &["ablate"]] {
+        let run = Command::new(words.iter().chain(&ids)).in_folder(&model.folder).run();
+        let sentence = run.fails(3);
+        assert!(sentence.starts_with("the run has numbers that are infinite or none (NaN)"), "{sentence}");
+    }
+}
+
+#[test]
 fn weights_cut_short_and_an_enormous_configuration_are_refused_by_their_size() {
     let model = Model::spoiled(|_| {});
     let path = model.folder.path().join("model/model.safetensors");

@@ -96,6 +96,34 @@ fn a_foil_changes_what_is_explained_and_files_have_what_json_has() {
 }
 
 #[test]
+fn hiding_says_nothing_of_the_explained_position_and_is_left_out_of_ranks_there() {
+    let model = family("gpt2");
+    let words = ["explain", "--model", &model, "--target-ids", "5,9,7,11,4,8", "--method", "hide,leave-out"];
+    let rows = json(&Command::new(words.iter().chain(&["--json"])).run());
+    let of = |method: &str, position: u64| {
+        let is_meant = |row: &&Value| row["method"] == method && row["position"] == position;
+        rows.iter().find(is_meant).expect("a row")["score"].clone()
+    };
+    assert!(of("hide", 5).is_null() && of("leave-out", 5).is_f64() && of("hide", 4).is_f64(), "{rows:?}");
+    let printed = Command::new(words).run();
+    let text = printed.succeeds().stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("nobody else looks at the explained position"), "{text}");
+    let agreement = json(&Command::new(words.iter().chain(&["--agreement", "--json"])).run());
+    assert!(agreement[0]["rank_correlation"].is_f64(), "{agreement:?}");
+}
+
+#[test]
+fn a_long_text_is_drawn_in_strips_in_which_every_method_is_named() {
+    let (model, folder) = (family("bloom"), folder());
+    let ids = (0..60).map(|place| (5 + place % 20).to_string()).collect::<Vec<_>>().join(",");
+    let methods = "weight,rollout,norm,norm-sum,saliency,input-gradient,attn-lrp,cp-lrp";
+    let words = ["explain", "--model", &model, "--target-ids", &ids, "--method", methods, "-o", "a.svg"];
+    Command::new(words).in_folder(&folder).run().succeeds();
+    let svg = fs::read_to_string(folder.path().join("a.svg")).unwrap();
+    assert!(svg.contains("target 0 to 29") && svg.contains("target 30 to 59"), "{svg}");
+}
+
+#[test]
 fn methods_that_a_model_has_no_use_for_are_left_out_of_all_and_refused_alone() {
     let model = family("deberta-v3-classifier");
     let words = ["explain", "--model", &model, "--source-ids", "5,9,7,11,4", "--target", "1"];

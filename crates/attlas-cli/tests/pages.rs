@@ -176,12 +176,24 @@ fn effects_that_were_measured_stand_beside_the_heads_and_others_are_refused() {
         ),
         (format!("[{}]", row.replace("\"head\"", "\"query\": 1, \"head\"")), "row 0 is of a pair of tokens"),
         (format!("[{}]", row.replace("\"cross\"", "null")), "row 0 is of no single head"),
+        (format!("[{}]", row.replace("\"head\"", "\"text\": \"ab\", \"head\"")), "was measured on another text"),
+        (format!("[{}]", row.replace("\"head\"", "\"model\": \"ab\", \"head\"")), "was measured on another model"),
     ] {
         fs::write(folder.path().join("other.json"), rows).expect("written");
         let refused = attlas(&folder, &["page", &run, "--effects", "other.json", "-o", "no.html"]);
         assert!(refused.fails(3).starts_with(&format!("other.json: {said}")), "{}", refused.stderr);
     }
     assert!(!folder.path().join("no.html").exists());
+    fs::write(folder.path().join("none.json"), format!("[{}]", row.replace("0.5", "null"))).expect("written");
+    let without = attlas(&folder, &["page", &run, "--effects", "none.json", "-o", "page.html"]);
+    assert!(
+        without.succeeds().stderr.contains("none.json: 1 of 1 head without an effect that is a number"),
+        "{without:?}"
+    );
+    let other = attlas(&folder, &["ablate", "A green apple.", "--heads", "cross:2.4", "-o", "green.json"]);
+    other.succeeds();
+    let refused = attlas(&folder, &["page", &run, "--effects", "green.json", "-o", "no.html"]);
+    assert!(refused.fails(3).starts_with("green.json: was measured on another text"), "{}", refused.stderr);
 }
 
 #[test]

@@ -112,7 +112,14 @@ fn the_name_of_a_file_in_the_place_of_a_text_is_asked_about() {
     }
     let read = Command::new(["tokens", "-"]).in_folder(&folder).stdin("\u{feff}notes.txt".as_bytes()).run();
     assert!(!read.succeeds().stdout.contains('\u{feff}'), "{}", read.stdout);
-    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing was written");
+    let missing = attlas(&folder, "explain|none.txt").fails(3).to_owned();
+    assert!(missing.starts_with("none.txt: No such file"), "{missing}");
+    fs::create_dir(folder.path().join("texts")).expect("made");
+    for words in ["explain|texts", "ablate|texts", "why|texts|--head|0.0|--query|0|--key|0", "texts"] {
+        let sentence = attlas(&folder, words).fails(2).to_owned();
+        assert!(sentence.contains("\"texts\" is a folder, not a text"), "{words}: {sentence}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2, "nothing was written");
 }
 
 #[test]

@@ -215,6 +215,7 @@ fn ablated(
             mean_over: mean_over.as_deref(),
             other: other.as_ref().and_then(|inputs| inputs.first()),
             receiver,
+            given: None,
         };
         effects(model, &inputs, &question, &mut |_| next(stop)).map(Finding::Effects)
     })

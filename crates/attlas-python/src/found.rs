@@ -5,7 +5,7 @@ use std::sync::Arc;
 use attlas::view::pictures::Looks;
 use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::by_key::ByKey;
-use attlas_model::explain::effects::{Edges, Effects, LIMITS};
+use attlas_model::explain::effects::{Edges, Effects};
 use attlas_model::explain::pictures::{
     by_key_picture, edges_picture, effects_picture, explained_picture, states_picture,
 };
@@ -64,7 +64,7 @@ impl Found {
             Finding::Effects(found) => json!({
                 "metric": found.metric, "unit": found.unit, "measures": found.measures, "does": found.does,
                 "before": found.before, "n_texts": found.n_texts, "n_tokens": found.n_tokens,
-                "notes": found.notes.iter().map(String::as_str).chain([LIMITS]).collect::<Vec<_>>(),
+                "notes": found.notes.iter().map(String::as_str).chain([found.way.limits()]).collect::<Vec<_>>(),
             }),
             Finding::Edges(found) => json!({
                 "metric": found.metric, "unit": found.unit, "measures": found.measures,

@@ -50,7 +50,7 @@ pub mod output;
 pub mod place;
 mod pooled;
 pub mod printable;
-mod quantity;
+pub mod quantity;
 pub mod recording;
 pub mod regular_file;
 pub mod safetensors_header;

@@ -76,6 +76,12 @@ impl Quantity {
         }
     }
 
+    /// What stands under a colour bar of a recording's maps, whose `notes` say more closely what they are: [`VARIANTS`].
+    pub fn words_in(self, notes: &[String]) -> &'static str {
+        let is_said = |variant: &&Variant| variant.quantity == self && notes.iter().any(|note| note == variant.note);
+        VARIANTS.iter().find(is_said).map_or(self.words(), |variant| variant.words)
+    }
+
     /// What the numbers count in.
     pub fn unit(self) -> &'static str {
         match self {
@@ -108,6 +114,52 @@ impl Quantity {
     }
 }
 
+/// What maps of one quantity are more closely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variant {
+    /// The quantity.
+    pub quantity: Quantity,
+    /// How the notes of a recording that keeps them say it.
+    pub note: &'static str,
+    /// What stands under a colour bar.
+    pub words: &'static str,
+}
+
+/// `‖Σ_h w(q, k) f_h(x_k)‖`.
+pub const NORM_SUM: Variant = Variant {
+    quantity: Quantity::Norm,
+    note: "norms of what all heads of a layer add together",
+    words: "norm of the sum over heads",
+};
+/// The same with the residual on the diagonal.
+pub const NORM_RESIDUAL: Variant = Variant {
+    quantity: Quantity::Norm,
+    note: "norms of what all heads of a layer add together, the residual stream on the diagonal",
+    words: "norm of the sum over heads, with residual",
+};
+/// The same behind the layer norm.
+pub const NORM_LAYER_NORM: Variant = Variant {
+    quantity: Quantity::Norm,
+    note: "norms of what all heads of a layer add together, the residual stream on the diagonal, behind the layer norm",
+    words: "norm of the sum over heads, with residual, behind the layer norm",
+};
+/// Shares of the states that enter a layer.
+pub const CONTRIBUTION_OF_LAYER: Variant = Variant {
+    quantity: Quantity::Contribution,
+    note: "contributions of the states that enter each layer (ALTI), feed-forwards left out",
+    words: "contribution of the layer",
+};
+/// Shares of the model's input tokens.
+pub const CONTRIBUTION_OF_MODEL: Variant = Variant {
+    quantity: Quantity::Contribution,
+    note: "contributions of the model's input tokens, through all layers up to this one (ALTI), feed-forwards left out",
+    words: "contribution through the layers (ALTI)",
+};
+
+/// Every one that shares its quantity with another.
+pub const VARIANTS: [Variant; 5] =
+    [NORM_SUM, NORM_RESIDUAL, NORM_LAYER_NORM, CONTRIBUTION_OF_LAYER, CONTRIBUTION_OF_MODEL];
+
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())
@@ -123,6 +175,13 @@ mod tests {
         for quantity in Quantity::ALL {
             assert_eq!(serde_json::to_value(quantity).unwrap(), quantity.name());
         }
+    }
+
+    #[test]
+    fn maps_of_one_quantity_are_told_apart_by_what_the_notes_say() {
+        let words = VARIANTS.map(|variant| variant.quantity.words_in(&[variant.note.to_owned()]));
+        assert_eq!(std::collections::BTreeSet::from(words).len(), VARIANTS.len());
+        assert_eq!(Quantity::Weight.words_in(&[NORM_SUM.note.to_owned()]), "attention weight");
     }
 
     #[test]

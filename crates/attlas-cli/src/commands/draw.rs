@@ -90,6 +90,9 @@ Examples:
         /// The layer, counted from 0 [default: the last].
         #[arg(long, value_name = "N")]
         layer: Option<usize>,
+        /// Say below the picture how far the output moves when each map is permuted; runs the model some times for each.
+        #[arg(long)]
+        check: bool,
     },
     /// One head across all layers in a row.
     #[command(after_help = "\
@@ -264,7 +267,7 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     let Drawn { figure, complaint } = match &arguments.picture {
         Picture::Map { one, check, .. } => draw_one(&recording, common, one, *check),
         Picture::Lines { one, query, key, .. } => draw_lines(&recording, common, one, [query, key]),
-        Picture::Heads { layer, .. } => draw_heads(&recording, common, *layer),
+        Picture::Heads { layer, check, .. } => draw_heads(&recording, common, *layer, *check),
         Picture::Layers { head, .. } => draw_layers(&recording, common, *head),
         Picture::Overview { .. } => draw_overview(&recording, common),
         Picture::Patches { patches, .. } => draw_patches::figure(&recording, common, patches),
@@ -369,12 +372,6 @@ pub struct Drawn {
 /// One map, with what permuting it does to the output where that is asked for.
 fn draw_one(recording: &Recording, common: &Common, one: &OneHead, check: bool) -> Result<Drawn, Failure> {
     let quantity = common.quantity.quantity();
-    if check && !matches!(common.quantity, Shown::Weight | Shown::Norm) {
-        return Err(Failure::Usage(format!(
-            "--check is about the weights of one layer, and {} is not made of them alone: draw weight or norm with it",
-            common.quantity.name()
-        )));
-    }
     let view = view_of_one(recording, common, one)?;
     let mut style = view.style(&common.style.style());
     if check {
@@ -448,13 +445,17 @@ fn places_of(asked: &[String], option: &str, axis: &Axis) -> Result<Option<Vec<u
     Ok(Some(places).filter(|places| !places.is_empty()))
 }
 
-fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>) -> Result<Drawn, Failure> {
+fn draw_heads(recording: &Recording, common: &Common, layer: Option<usize>, check: bool) -> Result<Drawn, Failure> {
     let quantity = common.quantity.quantity();
     let kind = pick_kind_in(recording, quantity, common.kind)?;
     let layer = pick_layer_in(recording, quantity, kind, layer)?;
     let n_heads = recording.layer_in(quantity, kind, layer)?.shape.n_heads;
+    let mut looks = common.style.looks();
+    if check {
+        looks.style.captions = draw_check::notes(recording, common, kind, layer)?;
+    }
     let view = viewing(recording, common, GRID_TILES, n_heads);
-    Ok(pictures::heads(recording, quantity, kind, layer, &common.style.looks(), view)?.into())
+    Ok(pictures::heads(recording, quantity, kind, layer, &looks, view)?.into())
 }
 
 fn draw_layers(recording: &Recording, common: &Common, head: Head) -> Result<Drawn, Failure> {

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use attlas::arrays::{self, Selection};
 use attlas::recording::complaint;
-use attlas::{Kind, Layer, Recording};
+use attlas::{Kind, Layer, Quantity, Recording};
 use clap::Args;
 
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{Span, check_output, parse_kind, parse_span};
-use crate::terminal::{Terminal, printable};
+use crate::terminal::{Terminal, printable, remark};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,6 +75,7 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
         columns: arguments.columns.as_ref().map(|span| range(span, end(|layer| layer.shape.n_keys))),
         max_bytes: arguments.max_bytes,
     };
+    say_not_written(&recording);
     arrays::export(&recording, &selection, &arguments.output)?;
     writeln!(terminal, "{}", printable(&arguments.output.display().to_string()))?;
     let is_chosen = |layer: &Layer, head: usize| {
@@ -84,6 +85,19 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
     };
     let items = arguments.item.map_or(0..recording.items.len(), |item| item..item + 1);
     Ok(checks::outcome(complaint(&recording.check_heads(items, is_chosen)?).as_deref()))
+}
+
+/// Says which maps of the recording are none of weights, and stay in it.
+fn say_not_written(recording: &Recording) {
+    let is_kept = |quantity: &Quantity| *quantity != Quantity::Weight && !recording.kinds_in(*quantity).is_empty();
+    let kept: Vec<&str> = Quantity::ALL
+        .into_iter()
+        .filter(is_kept)
+        .map(|quantity| quantity.words_in(&recording.provenance.notes))
+        .collect();
+    if !kept.is_empty() {
+        remark(&format!("weights are written; the recording's maps of {} stay in it", kept.join(", ")));
+    }
 }
 
 /// The span with its open end closed at `n`.

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use attlas::{Kind, Recording};
+use attlas::{Kind, Recording, Tokens};
 use attlas_model::explain::{Mixing, Shares, mixing};
-use attlas_survey::table::mixing_table;
+use attlas_survey::table::{mixing_table, row_tokens};
 use clap::{Args, ValueEnum};
 
 use crate::failure::{Failure, Outcome};
@@ -60,6 +60,9 @@ impl Of {
 /// Measures the ratios and prints them.
 pub fn run(arguments: &MixingArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let (model, run) = run_traced(&arguments.read, &arguments.run)?;
+    if let Some(kind) = arguments.kind.filter(|kind| model.heads().iter().all(|head| head.kind != *kind)) {
+        return Err(Failure::Usage(format!("--kind {kind}: {} has {}", model.name(), model.heads_in_words())));
+    }
     let kind = pick_kind(&run.recording, arguments.kind)?;
     let found = mixing(&model, &run, kind)?;
     match arguments.json {
@@ -69,8 +72,8 @@ pub fn run(arguments: &MixingArguments, terminal: &mut Terminal) -> Result<Outco
     Ok(Outcome::Done)
 }
 
-fn token(recording: &Recording, kind: Kind, query: usize) -> String {
-    let token = recording.items.first().and_then(|item| item.queries(kind).tokens.get(query));
+fn token(names: Option<&Tokens>, query: usize) -> String {
+    let token = names.and_then(|names| names.tokens.get(query));
     token.map_or(String::new(), |token| token.text.trim().to_owned())
 }
 
@@ -79,8 +82,8 @@ fn print(recording: &Recording, kind: Kind, found: &[Mixing], of: Of, terminal: 
     let mut layers: Vec<usize> = found.iter().map(|one| one.layer).collect();
     layers.dedup();
     let n_queries = found.iter().map(|one| one.query + 1).max().unwrap_or(0);
-    let labels: Vec<String> =
-        (0..n_queries).map(|query| clip(&printable(&token(recording, kind, query)), LONGEST)).collect();
+    let names = row_tokens(recording, kind);
+    let labels: Vec<String> = (0..n_queries).map(|query| clip(&printable(&token(names, query)), LONGEST)).collect();
     let wide = labels.iter().map(|label| width(label)).max().unwrap_or(0).max("mean".len());
     let heading = format!("{}: percent of a token's state that others bring", kind.title());
     writeln!(terminal, "{}", terminal.bold(&heading))?;

@@ -11,7 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::recorded::inputs_recorded;
 use super::text::RawText;
 use super::{
-    IdList, ModelArguments, ends_as_text, input_of, names_recording, parse_ids, read_lines, read_text, tokens_of_ids,
+    IdList, ModelArguments, input_of, names_recording, names_text_file, parse_ids, read_lines, read_text, tokens_of_ids,
 };
 use crate::failure::Failure;
 
@@ -77,9 +77,8 @@ impl SubjectArguments {
     /// The texts as they were typed, or stand on the lines of the file.
     fn texts(&self) -> Result<(Vec<String>, bool), Failure> {
         let Some(raw) = self.material.as_deref() else { return Ok((Vec::new(), false)) };
-        let path = Path::new(raw);
-        if raw != "-" && ends_as_text(path) && path.is_file() {
-            return read_lines(path);
+        if names_text_file(raw) {
+            return read_lines(Path::new(raw));
         }
         Ok((vec![read_text(raw, "TEXT")?], false))
     }
@@ -103,14 +102,16 @@ pub struct ScoreArguments {
     /// logit-diff].
     #[arg(long, value_name = "METRIC", hide_possible_values = true, value_parser = metric_name())]
     pub metric: Option<MetricName>,
-    /// The token or class: as text, as it is written in the vocabulary, or as an id [default: the likeliest].
+    /// The token or class: as text, as it is written in the vocabulary, or as an id, id:7 where a token is written 7 [default: the
+    /// likeliest].
     #[arg(long, value_name = "TOKEN | CLASS")]
     pub target: Option<String>,
-    /// What the target is held against.
+    /// What the target is held against: the metric of one token becomes its difference from that of the foil.
     #[arg(long, value_name = "TOKEN | CLASS")]
     pub foil: Option<String>,
-    /// The position whose output is measured, counted from 0: what a decoder predicts after it, a masked language model at it
-    /// [default: the last of a decoder, the masked one].
+    /// The position whose output is measured, counted from 0 and named by the token that is read there: what a decoder predicts
+    /// after it, a masked language model at it [default: the last of a decoder, the masked one]. Row N of a map of
+    /// cross-attention is named by the token that is predicted after it.
     #[arg(long, value_name = "N")]
     pub position: Option<usize>,
 }

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use attlas::{HeadId, Kind, Recording, regular_file};
+use attlas_model::explain::text_digest;
 use attlas_viewer::{HeadEffect, HeadEffects};
 use serde::Deserialize;
 
 use crate::failure::Failure;
+use crate::terminal::remark;
+use crate::words::counted;
 
 /// The longest file that is read.
 const MAX_BYTES: u64 = 64 << 20;
@@ -26,6 +29,11 @@ struct Row {
     query: Option<usize>,
     key: Option<usize>,
     position: Option<usize>,
+    /// The weights and the text that were measured; nothing where they have no name.
+    model: Option<String>,
+    text: Option<String>,
+    /// With `direct`, `head` or something that is none.
+    component: Option<String>,
 }
 
 /// The effects of a recording's heads.
@@ -36,12 +44,14 @@ struct Row {
 pub fn head_effects(path: &Path, recording: &Recording) -> Result<HeadEffects, Failure> {
     let name = path.display();
     let bytes = regular_file::read(path, MAX_BYTES).map_err(|problem| Failure::Input(format!("{name}: {problem}")))?;
-    let rows: Vec<Row> = serde_json::from_slice(regular_file::without_mark(&bytes)).map_err(|error| {
+    let mut rows: Vec<Row> = serde_json::from_slice(regular_file::without_mark(&bytes)).map_err(|error| {
         Failure::Input(format!(
             "{name}: is no array of rows with kind, layer, head, method, metric and effect, as `attlas ablate --json` prints it: {error}"
         ))
     })?;
+    rows.retain(|row| row.component.as_deref().is_none_or(|component| component.starts_with("head")));
     let Some(first) = rows.first() else { return Err(Failure::Input(format!("{name}: has no row"))) };
+    check_measured(first, recording).map_err(|problem| Failure::Input(format!("{name}: {problem}")))?;
     let mut found = HeadEffects {
         method: first.method.clone(),
         metric: first.metric.clone(),
@@ -51,7 +61,35 @@ pub fn head_effects(path: &Path, recording: &Recording) -> Result<HeadEffects, F
         let effect = effect_of(row, &found, recording);
         found.heads.extend(effect.map_err(|problem| Failure::Input(format!("{name}: row {place} {problem}")))?);
     }
+    if (&first.model, &first.text) == (&None, &None) {
+        remark(&format!("{name}: does not say of which model and text its effects are"));
+    }
+    let n_without = rows.len() - found.heads.len();
+    if n_without > 0 {
+        remark(&format!("{name}: {} of {} without an effect that is a number", n_without, counted(rows.len(), "head")));
+    }
     Ok(found)
+}
+
+/// Refuses what was measured with other weights, or on another text than the recording's.
+fn check_measured(row: &Row, recording: &Recording) -> Result<(), String> {
+    let own = &recording.provenance.revision;
+    if let Some(model) = row.model.as_ref().filter(|model| !own.is_empty() && *model != own) {
+        return Err(format!(
+            "was measured on another model: its weights are {model}, those of the recording ({}) {own}",
+            recording.provenance.model
+        ));
+    }
+    let Some(text) = &row.text else { return Ok(()) };
+    let texts = || recording.items.iter().map(|item| text_digest(&item.source, &item.target));
+    match texts().any(|own| own == *text) {
+        true => Ok(()),
+        false => Err(format!(
+            "was measured on another text: its tokens are {text}, those of the recording {}; measure the recording itself (`attlas ablate \
+             RUN.safetensors`)",
+            texts().next().unwrap_or_else(|| "none".to_owned())
+        )),
+    }
 }
 
 /// The effect of a row's head; `None` where it is no finite number.

@@ -36,5 +36,5 @@ pub use recording::{
 pub use seeing::run_seeing;
 pub use senses::{input_of, is_image_name, is_sound_name};
 pub use span::{Span, parse_span};
-pub use text::{RawText, ends_as_text, read_lines, read_text, read_texts, read_utf8};
+pub use text::{RawText, ends_as_text, names_text_file, read_lines, read_text, read_texts, read_utf8};
 pub use towers::{of_tower, run_towers};

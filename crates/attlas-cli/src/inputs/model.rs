@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use attlas::recording::{Edit, HeadOutput, Heads, TokenExpert};
 use attlas::{HeadId, Kind, Recording};
+use attlas_model::explain::knock_out::keeping_head_outputs;
 use attlas_model::explain::{HeadPattern, traced};
 use attlas_model::sentences;
 use attlas_model::{
@@ -474,7 +475,9 @@ pub fn run_traced(read: &ReadArguments, options: &RunArguments) -> Result<(Model
             "{option} changes head outputs, which leaves states that are no sum of what keys add"
         )));
     }
-    let run = model.run(&[input], &RunOptions { decoding, pass: traced() })?;
+    let mut pass = traced();
+    pass.keep.extend(keeping_head_outputs().keep); // a number that is none is told with its head
+    let run = model.run(&[input], &RunOptions { decoding, pass })?;
     Ok((model, run))
 }
 

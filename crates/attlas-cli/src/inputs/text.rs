@@ -20,7 +20,7 @@ pub type RawText = OsString;
 /// The text of an argument: itself, or standard input for `-`. `name` says which argument in messages.
 ///
 /// # Errors
-/// When it is not UTF-8, has nothing but white space, or is the name of a file of text.
+/// When it is not UTF-8, has nothing but white space, or is the name of a folder or of a file of text.
 pub fn read_text(raw: &OsStr, name: &str) -> Result<String, Failure> {
     if raw == "-" {
         let text = utf8(&read_stdin()?, "standard input")?;
@@ -29,6 +29,10 @@ pub fn read_text(raw: &OsStr, name: &str) -> Result<String, Failure> {
             return Err(Failure::Input("standard input is empty; attention needs at least one word".into()));
         }
         return Ok(text.to_owned());
+    }
+    // a word of an option, such as a title, may be called as a folder is
+    if !name.starts_with("--") && Path::new(raw).is_dir() {
+        return Err(is_a_folder(raw, name));
     }
     if names_file(raw) {
         return Err(is_a_name(raw, name));
@@ -77,10 +81,26 @@ fn names_file(raw: &OsStr) -> bool {
     path.is_file() || (is_one_word && ends_as_text(path))
 }
 
+/// Whether a word can only be meant as the name of a file of text, there or not.
+pub fn names_text_file(raw: &OsStr) -> bool {
+    let path = Path::new(raw);
+    raw != "-" && ends_as_text(path) && (path.is_file() || !raw.to_string_lossy().contains(char::is_whitespace))
+}
+
 /// Whether a name ends as those of files of text do.
 pub fn ends_as_text(path: &Path) -> bool {
     const ENDINGS: [&str; 5] = ["txt", "tsv", "csv", "md", "text"];
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+/// Asks what is meant by a folder in the place of a text.
+fn is_a_folder(raw: &OsStr, name: &str) -> Failure {
+    let folder = raw.to_string_lossy();
+    let model = Path::new(raw).join("config.json").is_file();
+    let ways = if model { format!(": a model is given with --model {folder}") } else { String::new() };
+    Failure::Usage(format!(
+        "{name} \"{folder}\" is a folder, not a text{ways}; to mean these words, quote them in a longer text"
+    ))
 }
 
 /// Asks what is meant by the name of a file in the place of a text.
@@ -103,8 +123,9 @@ fn is_a_name(raw: &OsStr, name: &str) -> Failure {
     } else {
         "arrays are brought with `attlas import`, and the names of recordings end in .safetensors".to_owned()
     };
+    let missing = if path.exists() { "" } else { ", and there is none of that name" };
     Failure::Usage(format!(
-        "{name} \"{file}\" is the name of a file, not a text: {ways}; to mean these words, quote them in a longer text"
+        "{name} \"{file}\" is the name of a file, not a text{missing}: {ways}; to mean these words, quote them in a longer text"
     ))
 }
 

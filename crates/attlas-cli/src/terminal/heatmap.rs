@@ -38,7 +38,7 @@ pub fn draw_heatmap(terminal: &mut Terminal, view: &View) -> Result<(), Failure>
     } else {
         printer.narrow(&rows, &columns)?;
     }
-    printer.legend(view.quantity().words())
+    printer.legend(view.words())
 }
 
 /// A token as a label: printable, without the space that begins a word.

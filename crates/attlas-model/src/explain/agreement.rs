@@ -13,7 +13,7 @@ use crate::Error;
 const MIN_RANKED: usize = 4;
 
 /// Rank correlations of the sizes of scores, over tokens that the explained position can depend on: those to which any method
-/// gives something.
+/// gives something. Of each two methods, the tokens of which either says nothing are left out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agreement {
     /// The methods.
@@ -31,14 +31,14 @@ impl Agreement {
     pub fn of(explained: &Explained) -> Option<Agreement> {
         let sizes: Vec<Vec<f64>> =
             explained.attributions.iter().map(|one| Explained::scores(one).map(f64::abs).collect()).collect();
-        let is_seen = |place: &usize| sizes.iter().any(|sizes| sizes[*place] != 0.0);
+        let is_seen = |place: &usize| sizes.iter().any(|sizes| sizes[*place] > 0.0);
         let seen: Vec<usize> = (0..explained.places.len()).filter(is_seen).collect();
         if sizes.len() < 2 || seen.len() < MIN_RANKED {
             return None;
         }
         let ranked: Vec<Vec<f64>> =
             sizes.iter().map(|sizes| seen.iter().map(|place| sizes[*place]).collect()).collect();
-        let row = |a: &Vec<f64>| ranked.iter().map(|b| rank_correlation(a, b)).collect();
+        let row = |a: &Vec<f64>| ranked.iter().map(|b| of_both(a, b)).collect();
         Some(Agreement {
             methods: explained.attributions.iter().map(|one| one.method).collect(),
             titles: explained.attributions.iter().map(short_title).collect(),
@@ -101,13 +101,20 @@ impl Agreement {
         let axis = |name: &str| Axis::labelled(name, self.titles.iter().take(n).cloned());
         let panel = Panel::new("", numbers, axis("method"), axis("method"))?.measuring(Quantity::Difference);
         let mut captions = vec![format!(
-            "Spearman's rank correlation of the sizes of scores, over {} tokens; – where a method gives all of them the same.",
+            "Spearman's rank correlation of the sizes of scores, over {} tokens, those left out of which a method says nothing; – where one \
+             gives all of them the same.",
             self.n_tokens
         )];
         captions.extend(self.sentences());
         let title = "How far each two methods rank the tokens alike".to_owned();
         Ok(table(&panel, &texts, &scale, &Style { title, captions, ..style.clone() }))
     }
+}
+
+/// The rank correlation over the tokens of which both say something; `None` of too few.
+fn of_both(a: &[f64], b: &[f64]) -> Option<f64> {
+    let (a, b): (Vec<f64>, Vec<f64>) = a.iter().zip(b).filter(|(a, b)| !a.is_nan() && !b.is_nan()).unzip();
+    if a.len() < MIN_RANKED { None } else { rank_correlation(&a, &b) }
 }
 
 /// Which token each method gives most to, in words: `Most is given to "red" at source 1 by 8; "pomme" at target 2 by 2 (leave out, grad
@@ -118,7 +125,8 @@ pub fn firsts(explained: &Explained) -> Option<String> {
     }
     let mut by_place: Vec<(usize, Vec<String>)> = Vec::new();
     for attribution in &explained.attributions {
-        let sizes: Vec<f64> = Explained::scores(attribution).map(f64::abs).collect();
+        let size = |score: f64| if score.is_nan() { 0.0 } else { score.abs() };
+        let sizes: Vec<f64> = Explained::scores(attribution).map(size).collect();
         let first = (0..sizes.len()).reduce(|best, place| if sizes[place] > sizes[best] { place } else { best })?;
         if sizes[first] == 0.0 {
             continue;

@@ -1,7 +1,7 @@
 //! ALTI and ALTI+: the share of a token's state that each token brings, through one layer or all of them (Ferrando et al. 2022).
 
 use attlas::analysis::Paths;
-use attlas::{Kind, Layer, Quantity};
+use attlas::{Kind, Layer, Quantity, quantity};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -25,10 +25,8 @@ impl Reach {
     /// What a reader of a map must know, as notes of a recording say it.
     pub fn note(self) -> &'static str {
         match self {
-            Reach::Layer => "contributions of the states that enter each layer (ALTI), feed-forwards left out",
-            Reach::Model => {
-                "contributions of the model's input tokens, through all layers up to this one (ALTI), feed-forwards left out"
-            }
+            Reach::Layer => quantity::CONTRIBUTION_OF_LAYER.note,
+            Reach::Model => quantity::CONTRIBUTION_OF_MODEL.note,
         }
     }
 }

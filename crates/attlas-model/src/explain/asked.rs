@@ -117,22 +117,14 @@ impl Measured<'_> {
     /// The metric of one text whose output is known.
     ///
     /// # Errors
-    /// As [`Predicted::score`]; when a token, foil or position is named for a metric that is about all of the output, or a foil is
-    /// missing or too many.
+    /// As [`Predicted::score`]; when a token, foil or position is named for a metric that is about all of the output, or the foil of a
+    /// difference is missing.
     pub fn metric(self, model: &Model, input: &Input, unchanged: &Unchanged) -> Result<Metric, Error> {
         let name = self.name();
         let Predicted { target, foil, position } = self.predicted;
         if let Some(form) = name.form() {
             let score = self.predicted.score(model, input, &unchanged.logits)?;
-            if (name == MetricName::LogitDifference) != score.foil.is_some() {
-                return Err(Error::Plan(
-                    match name {
-                        MetricName::LogitDifference => "logit-diff needs a foil: what the target is held against",
-                        _ => "a foil is for the metric logit-diff",
-                    }
-                    .to_owned(),
-                ));
-            }
+            self.check_foil()?;
             return Ok(Metric::Score(Score { form, ..score }));
         }
         let given = [(target.is_some(), "a target"), (foil.is_some(), "a foil"), (position.is_some(), "a position")];
@@ -161,10 +153,18 @@ impl Measured<'_> {
                     .to_owned(),
             ));
         };
-        if name == MetricName::LogitDifference && self.predicted.foil.is_none() {
-            return Err(Error::Plan("logit-diff needs a foil: what the target is held against".to_owned()));
-        }
+        self.check_foil()?;
         Ok(Score { form, ..self.predicted.score(model, input, logits)? })
+    }
+
+    /// Refuses a difference of which one side is missing.
+    fn check_foil(self) -> Result<(), Error> {
+        match (self.name(), self.predicted.foil) {
+            (MetricName::LogitDifference, None) => {
+                Err(Error::Plan("logit-diff needs a foil: what the target is held against".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::block::pass::{Array, Next, Progress};
 use crate::{Error, Side};
 
 impl Explained<'_> {
-    /// What the score loses when a token is hidden from every position but its own, in every head (Geva et al. 2023, §4).
+    /// What the score loses when a token is hidden from every position but its own, in every head (Geva et al. 2023, §4): NaN of the
+    /// explained position of a decoder, at which no other looks.
     pub(super) fn by_hiding(&self, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
         let baseline = Baseline::of(self.model, self.input)?;
         let n = [self.input.source.len(), self.input.target.len()];
@@ -23,9 +24,23 @@ impl Explained<'_> {
         let metric = Metric::Score(self.score);
         let value = self.score.value(&baseline.unchanged.logits)?; // refuses what is not there
         let values = baseline.values(&[metric], n[0] + n[1], &edits, &mut |_| self.tell(watch))?;
-        let losses: Vec<f64> = values.into_iter().flatten().map(|hidden| value - hidden).collect();
+        let mut losses: Vec<f64> = values.into_iter().flatten().map(|hidden| value - hidden).collect();
+        self.unhidden(n).into_iter().for_each(|token| losses[token] = f64::NAN);
         let (source, target) = losses.split_at(n[0]);
         Ok(self.attribution(Method::Hide, value, [source.to_vec(), target.to_vec()]))
+    }
+
+    /// The tokens, source before target, that nobody but themselves looks at on the way to the score: what it would lose without them
+    /// is not measured by hiding them, and is not 0.
+    fn unhidden(&self, [n_source, n_target]: [usize; 2]) -> Option<usize> {
+        match (n_source, n_target) {
+            (1, 0) => Some(0),
+            (_, 0) => None,
+            _ => match self.model.explained_rows(&self.score, n_target)[..] {
+                [(position, _)] => Some(n_source + position).filter(|token| *token < n_source + n_target),
+                _ => None,
+            },
+        }
     }
 
     /// The changes that hide one of `n` source or target tokens. A row that sees nothing else keeps it: where it is the only

@@ -3,14 +3,13 @@
 
 use attlas::Kind;
 use attlas::SplitMix64;
-use attlas::printable::counted;
 use serde_json::{Value, json};
 
 use super::adversarial::Search;
 use super::asked::Predicted;
 use super::faithfulness::{Disturbed, Erasure, SHARES, Shift};
 use super::knock_out::{Baseline, KindHead, Watch};
-use super::score::Score;
+use super::score::{Score, id_named};
 use crate::{Error, Model, Next, Side};
 
 /// What is checked, and how.
@@ -45,8 +44,10 @@ pub struct Erasing {
     pub with: u32,
     /// By the ranking.
     pub by_ranking: Erasure,
-    /// In a random order.
+    /// In a random order, the mean over several.
     pub at_random: Erasure,
+    /// How many.
+    pub n_orders: usize,
 }
 
 /// Another training, and how far its output and its maps are.
@@ -135,7 +136,7 @@ impl Card {
             maps,
             sought,
             all_uniform: all_uniform(baseline, &question.heads)?,
-            erasing: erasing(baseline, question)?,
+            erasing: erasing(baseline, question, &mut || watch(n_runs(question)))?,
             beside: others.iter().map(beside).collect::<Result<_, Error>>()?,
         })
     }
@@ -238,13 +239,17 @@ fn erasing_json(erasing: &Result<Erasing, String>) -> Value {
         Ok(erasing) => json!({
             "ranking": erasing.ranking, "position": erasing.score.position, "target": erasing.score.target,
             "erased_with": erasing.with, "shares": SHARES,
-            "by_ranking": erasure(&erasing.by_ranking), "at_random": erasure(&erasing.at_random),
+            "by_ranking": erasure(&erasing.by_ranking), "at_random": erasure(&erasing.at_random), "n_random_orders": erasing.n_orders,
         }),
     }
 }
 
 /// What erasing gives, or why nothing is erased, in words, where the model or text does not allow it and nobody asked for it.
-fn erasing(baseline: &Baseline<'_>, question: &Question<'_>) -> Result<Result<Erasing, String>, Error> {
+fn erasing(
+    baseline: &Baseline<'_>,
+    question: &Question<'_>,
+    watch: &mut dyn FnMut() -> Next,
+) -> Result<Result<Erasing, String>, Error> {
     let model = baseline.model();
     let heads = &question.heads;
     // keys of one kind are ranked: cross-attention's source, else the only side's
@@ -278,21 +283,75 @@ fn erasing(baseline: &Baseline<'_>, question: &Question<'_>) -> Result<Result<Er
         Some((ranking, words)) => (ranking.to_vec(), words.to_owned()),
         None => (
             baseline.received(&of_kind)?,
-            format!("what {} of {} give each token", counted(of_kind.len(), "head"), kind.title()),
+            match of_kind.len() {
+                1 => format!("what 1 head of {} gives each token", kind.title()),
+                n => format!("what {n} heads of {} give each token", kind.title()),
+            },
         ),
     };
     if ranking.iter().all(Option::is_none) {
         return Ok(Err("the text has special tokens alone".to_owned()));
     }
-    let mut random = SplitMix64::at(0, &[ranking.len()]);
-    let shuffled: Vec<Option<f64>> = ranking.iter().map(|rank| rank.map(|_| random.below(1 << 30) as f64)).collect();
     let by_ranking = baseline.erased(side, &ranking, with, &score)?;
-    let at_random = baseline.erased(side, &shuffled, with, &score)?;
-    Ok(Ok(Erasing { ranking: words, score, with, by_ranking, at_random }))
+    let orders = random_orders(&ranking);
+    let erased = |order: &Vec<Option<f64>>| match watch() {
+        Next::Stop => Err(Error::Stopped),
+        Next::Continue => baseline.erased(side, order, with, &score),
+    };
+    let erasures = orders.iter().map(erased).collect::<Result<Vec<Erasure>, Error>>()?;
+    let at_random = Erasure::mean(&erasures).unwrap_or_else(|| by_ranking.clone());
+    Ok(Ok(Erasing { ranking: words, score, with, by_ranking, at_random, n_orders: orders.len() }))
+}
+
+/// Orders over which erasing at random takes the mean.
+const N_ORDERS: usize = 20;
+
+/// Random orders of the ranked tokens. Of [`N_ORDERS`] tokens or fewer, one order begun at each of them: every token is the first once, so
+/// that what one erased token does is exact.
+fn random_orders(ranking: &[Option<f64>]) -> Vec<Vec<Option<f64>>> {
+    let ranked: Vec<usize> = (0..ranking.len()).filter(|place| ranking[*place].is_some()).collect();
+    let shuffled = |seed: usize| -> Vec<usize> {
+        let mut random = SplitMix64::at(seed as u64, &[ranking.len()]);
+        let mut order = ranked.clone();
+        (1..order.len()).rev().for_each(|last| order.swap(last, random.below(last + 1)));
+        order
+    };
+    let begun_at = |first: usize| {
+        let mut order = shuffled(0);
+        order.rotate_left(first);
+        order
+    };
+    let n = ranked.len();
+    let orders: Vec<Vec<usize>> =
+        if n <= N_ORDERS { (0..n).map(begun_at).collect() } else { (0..N_ORDERS).map(shuffled).collect() };
+    let as_ranking = |order: &Vec<usize>| {
+        let mut ranks = vec![None; ranking.len()];
+        order.iter().enumerate().for_each(|(place, token)| ranks[*token] = Some((n - place) as f64));
+        ranks
+    };
+    orders.iter().map(as_ranking).collect()
 }
 
 /// A token that the model reads.
 fn token_named(model: &Model, name: &str) -> Result<u32, Error> {
-    let found = model.tokenizer().and_then(|tokenizer| tokenizer.id(name)).or_else(|| name.parse().ok());
+    let piece = || model.tokenizer().and_then(|tokenizer| tokenizer.id(name));
+    let found = id_named(name).or_else(piece).or_else(|| name.parse().ok());
     found.ok_or_else(|| Error::Input(format!("{} has no token \"{name}\" to erase with", model.name())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_random_every_token_of_a_short_text_is_the_first_once() {
+        let orders = random_orders(&[Some(0.3), None, Some(0.1), Some(0.9)]);
+        let mut firsts: Vec<usize> =
+            orders.iter().filter_map(|order| order.iter().position(|rank| *rank == Some(3.0))).collect();
+        firsts.sort_unstable();
+        assert_eq!(firsts, [0, 2, 3]);
+        assert!(orders.iter().all(|order| order[1].is_none()));
+        let long = random_orders(&[Some(1.0); 50]);
+        assert!(long.len() == N_ORDERS && long[0] != long[1]);
+    }
 }

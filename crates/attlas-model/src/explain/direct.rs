@@ -6,6 +6,7 @@
 //! layers counts as theirs. Every part is computed from what it read in the run, none is what is left over: that the shares sum to the
 //! logit says something of all of them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use attlas::{HeadId, Kind, Trace};
@@ -43,6 +44,49 @@ pub enum Component {
     },
     /// The biases of the final norm and of the output matrix.
     Constant,
+}
+
+impl Component {
+    /// The name in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Component::Embedding => "embedding",
+            Component::Head(_) => "head",
+            Component::AttentionBias { .. } => "attention bias",
+            Component::FeedForward { .. } => "feed-forward",
+            Component::Constant => "constant",
+        }
+    }
+
+    /// The layer that it is of; none of what is outside all of them.
+    pub fn layer(self) -> Option<usize> {
+        match self {
+            Component::Embedding | Component::Constant => None,
+            Component::Head(head) => Some(head.head.layer),
+            Component::AttentionBias { layer, .. } | Component::FeedForward { layer } => Some(layer),
+        }
+    }
+
+    /// The kind of attention that it is of, where it is of one.
+    pub fn kind(self) -> Option<Kind> {
+        match self {
+            Component::Head(head) => Some(head.kind),
+            Component::AttentionBias { kind, .. } => Some(kind),
+            _ => None,
+        }
+    }
+}
+
+/// `decoder L2 attention bias`, `L2 feed-forward`, `embedding`.
+impl fmt::Display for Component {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Component::Head(head) = self {
+            return write!(out, "{head}");
+        }
+        self.kind().iter().try_for_each(|kind| write!(out, "{kind} "))?;
+        self.layer().iter().try_for_each(|layer| write!(out, "L{layer} "))?;
+        out.write_str(self.name())
+    }
 }
 
 /// The shares of all components in a logit, or in the difference of two.

@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use attlas::printable::counted;
-use attlas::recording::Which;
-use attlas::{HeadId, Tokens};
+use attlas::recording::{Edit, NewWeights, Which};
+use attlas::{HeadId, Quantity, RowTokens, Tokens};
 
 use super::asked::{Measured, Predicted};
+use super::direct::Component;
+use super::identity::text_digest;
 use super::importance::Importance;
 use super::knock_out::{Baseline, KindHead, Removal, Watch, keeping_head_outputs};
 use super::patch::Part;
 use super::score::{Form, Metric, Score};
-use crate::{Error, HeadMeans, Input, Model, RunOptions, Side};
+use crate::{Array, Error, HeadMeans, Input, Model, RunOptions, Side};
 
-/// What holds of all effects.
-pub const LIMITS: &str =
-    "An effect is about this text and metric; heads that stand in for each other have small ones alone.";
+/// What is said where a run on another text is the run itself.
+pub(super) const SAME_RUNS: &str = "The run on the other text gives the same: there is nothing to carry over.";
 
 /// What is done to each head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Way {
     KnockOut(Removal),
     /// Its output is exchanged for that of a run on another text.
     Patch,
+    /// Its weights become others, that are given.
+    Given,
     /// Nothing: what it writes for the target is read.
     Direct,
     /// Nothing: how much the number depends on a factor on its output is read from the gradient.
@@ -32,7 +35,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// Every way, permutations with seed 0.
+    /// Every way that needs no numbers of its own, permutations with seed 0.
     pub const ALL: [Way; 8] = [
         Way::KnockOut(Removal::Zero),
         Way::KnockOut(Removal::Mean),
@@ -49,8 +52,32 @@ impl Way {
         match self {
             Way::KnockOut(method) => method.name(),
             Way::Patch => "patch",
+            Way::Given => "given",
             Way::Direct => "direct",
             Way::Gradient => "gradient",
+        }
+    }
+
+    /// What the numbers are, as a colour bar says it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Way::Direct => "direct share",
+            Way::Gradient => "size of the slope",
+            _ => Quantity::Effect.words(),
+        }
+    }
+
+    /// What holds of all its numbers.
+    pub fn limits(self) -> &'static str {
+        match self {
+            Way::Direct => {
+                "A share is about this text and token, and of what the head itself writes: what later layers make of it is theirs."
+            }
+            Way::Gradient => {
+                "A slope is about this text and metric, where the head is whole: nothing is taken away, and heads that stand in for \
+                 each other may have large ones."
+            }
+            _ => "An effect is about this text and metric; heads that stand in for each other have small ones alone.",
         }
     }
 }
@@ -96,6 +123,8 @@ pub struct Question<'a> {
     pub other: Option<&'a Input>,
     /// Who may notice them.
     pub receiver: Receiver,
+    /// The weights that a head gets with [`Way::Given`], no row above 1; keys that a query does not see keep 0. Shape `[queries, keys]`.
+    pub given: Option<&'a Array>,
 }
 
 /// A head, or heads that were taken away together, and what came of it.
@@ -132,6 +161,12 @@ pub struct Effects {
     pub before: f64,
     /// In the order of the model.
     pub effects: Vec<Effect>,
+    /// With `direct` of all heads, the shares of all that is none, in the order of a pass: together they sum to the logit.
+    pub others: Vec<(Component, f64)>,
+    /// The model's weights, as a recording's provenance names them; empty where they have no name.
+    pub revision: String,
+    /// The text that was measured, as [`text_digest`] names it; `None` of means over several.
+    pub text: Option<String>,
     /// How many texts.
     pub n_texts: usize,
     /// How many tokens they have together.
@@ -170,6 +205,12 @@ pub fn effects(
             .iter()
             .map(|set| Effect { heads: set.clone(), effect: 0.0, share: None, mean_weight: None, by_layer: None })
             .collect(),
+        others: Vec::new(),
+        revision: model.revision().to_owned(),
+        text: match inputs {
+            [input] => Some(text_digest(&input.source, &input.target)),
+            _ => None,
+        },
         n_texts: inputs.len(),
         n_tokens: inputs.iter().map(|input| input.source.len() + input.target.len()).sum(),
         notes: Vec::new(),
@@ -182,8 +223,15 @@ pub fn effects(
     }
     let n = inputs.len() as f64;
     found.before /= n;
+    if way == Way::Patch && found.effects.iter().all(|effect| effect.share.is_none() && effect.effect == 0.0) {
+        found.notes.push(SAME_RUNS.to_owned());
+    }
     if way == Way::Direct {
         found.notes.push(sums.note(n));
+        if question.heads.len() == model.heads().len() {
+            found.others = std::mem::take(&mut sums.others);
+        }
+        found.others.iter_mut().for_each(|(_, share)| *share /= n);
     }
     for effect in &mut found.effects {
         effect.effect /= n;
@@ -215,6 +263,9 @@ impl Question<'_> {
                 "slopes of heads have no sum that would be an effect: one head is taken at a time, not heads together"
                     .to_owned(),
             ));
+        }
+        if self.way == Way::Given && (inputs.len(), self.heads.len(), self.given.is_some()) != (1, 1, true) {
+            return Err(Error::Plan("weights are given to one head on one text".to_owned()));
         }
         if self.way != Way::Patch {
             return Ok(());
@@ -260,6 +311,8 @@ struct DirectSums {
     of_heads: f64,
     of_all: f64,
     logit: f64,
+    /// All that is no head.
+    others: Vec<(Component, f64)>,
 }
 
 impl DirectSums {
@@ -296,6 +349,7 @@ impl OneText<'_> {
                 effects.into_iter().map(|effect| (effect, None)).collect()
             }
             Way::Patch => self.patched(&baseline, &metric, watch)?,
+            Way::Given => self.reweighed(&baseline, &metric, watch)?,
             Way::Direct => self.direct(&baseline, &metric, sums)?,
             Way::Gradient => self.slopes(input, &metric)?,
         };
@@ -397,6 +451,30 @@ impl OneText<'_> {
         Ok(patched.into_iter().map(|patched| (patched.effect, patched.share)).collect())
     }
 
+    /// The effect of the weights that are given in place of a head's own.
+    fn reweighed(
+        &self,
+        baseline: &Baseline<'_>,
+        metric: &Metric,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<(f64, Option<f64>)>, Error> {
+        let (Some(given), [head]) = (self.question.given, &self.question.heads[..]) else { return Ok(Vec::new()) };
+        let HeadId { layer, head: number } = head.head;
+        let map = baseline.run.recording.map(0, head.kind, layer, number)?;
+        let shape = [map.n_queries(), map.n_keys()];
+        if given.shape != shape {
+            return Err(Error::Input(format!(
+                "weights of shape {:?} are given, and {head} has {} queries and {} keys on this text",
+                given.shape, shape[0], shape[1]
+            )));
+        }
+        let weights = Array { shape: [[1, 1], shape].concat(), values: given.values.clone() };
+        let edit = Edit::Weights { heads: head.heads(), to: NewWeights::Given(weights) };
+        let after = baseline.values(&[*metric], 1, &|_| vec![edit.clone()], watch)?;
+        let before = baseline.value(metric)?;
+        Ok(after.iter().flatten().map(|after| (after - before, None)).collect())
+    }
+
     /// The sizes of the slopes with respect to a factor on each head's output.
     fn slopes(&self, input: &Input, metric: &Metric) -> Result<Vec<(f64, Option<f64>)>, Error> {
         let found = self.model.head_importance(std::slice::from_ref(input), &|_, _| Ok(*metric))?;
@@ -415,6 +493,13 @@ impl OneText<'_> {
         sums.of_heads += self.model.heads().into_iter().filter_map(|head| direct.of(head)).sum::<f64>();
         sums.of_all += direct.sum();
         sums.logit += direct.logit;
+        for (component, share) in direct.parts.iter().filter(|(component, _)| !matches!(component, Component::Head(_)))
+        {
+            match sums.others.iter_mut().find(|(known, _)| known == component) {
+                Some((_, sum)) => *sum += share,
+                None => sums.others.push((*component, *share)),
+            }
+        }
         let share = |set: &Vec<KindHead>| (set.iter().filter_map(|head| direct.of(*head)).sum(), None);
         Ok(self.sets.iter().map(share).collect())
     }
@@ -462,6 +547,7 @@ fn in_words(question: &Question<'_>, n_means: Option<usize>) -> String {
             };
             format!("its output becomes that of the run on the other text{by_way}")
         }
+        Way::Given => "its weights become those that are given".to_owned(),
         Way::Direct => "what it writes into the stream for the target's logit, read through the final norm".to_owned(),
         Way::Gradient => "a factor on its output, which is 1, becomes a little less or more".to_owned(),
     }
@@ -494,7 +580,7 @@ pub struct Edges {
     pub before: f64,
     /// Query, key, effect, weight.
     pub rows: Vec<(usize, usize, f64, f32)>,
-    /// The tokens of the rows.
+    /// What the rows are named after, as pictures name them: of cross-attention the tokens that they predict.
     pub queries: Tokens,
     /// The tokens of the columns.
     pub keys: Tokens,
@@ -536,7 +622,7 @@ pub fn edges(
         measures: baseline.model().metric_in_words(&metric, &baseline.input),
         before: baseline.value(&metric)?,
         rows: found.iter().map(|&(query, key, effect)| (query, key, effect, weight(query, key))).collect(),
-        queries: map.query_tokens().clone(),
+        queries: RowTokens::usual(head.kind).of(&map).clone(),
         keys: map.key_tokens().clone(),
     })
 }

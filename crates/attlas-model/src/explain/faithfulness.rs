@@ -78,7 +78,11 @@ impl Disturbed {
 
     /// The finding, as it can stand below a picture.
     pub fn note(&self) -> String {
-        let map = if self.heads.len() == 1 { "this map" } else { "these maps together" };
+        self.note_of(if self.heads.len() == 1 { "this map" } else { "these maps together" })
+    }
+
+    /// The finding of what was permuted, called `map`.
+    pub fn note_of(&self, map: &str) -> String {
         let n = self.permuted.len();
         let of = if n == 1 { "one permutation".to_owned() } else { format!("median of {n} permutations") };
         if self.largest() < NEGLIGIBLE {
@@ -103,7 +107,7 @@ pub fn percent(share: f64) -> String {
         x if x >= 10.0 => format!("{percent:.0} %"),
         x if x >= 0.05 || x == 0.0 => format!("{percent:.1} %"),
         x if x >= 0.0005 => format!("{percent:.3} %"),
-        _ => "under 0.001 %".to_owned(),
+        _ => "<0.001 %".to_owned(),
     }
 }
 
@@ -119,6 +123,16 @@ pub struct Erasure {
 }
 
 impl Erasure {
+    /// The mean over erasures of as many tokens; `None` of none.
+    pub fn mean(erasures: &[Erasure]) -> Option<Erasure> {
+        let first = erasures.first()?;
+        let mean = |of: fn(&Erasure) -> &[f64; 5]| {
+            std::array::from_fn(|at| erasures.iter().map(|one| of(one)[at]).sum::<f64>() / erasures.len() as f64)
+        };
+        let (comprehensiveness, sufficiency) = (mean(|one| &one.comprehensiveness), mean(|one| &one.sufficiency));
+        Some(Erasure { n_erased: first.n_erased, comprehensiveness, sufficiency })
+    }
+
     /// The mean over the shares: the area over the perturbation curve (AOPC), of comprehensiveness and of sufficiency.
     pub fn aopc(&self) -> [f64; 2] {
         [&self.comprehensiveness, &self.sufficiency].map(|points| points.iter().sum::<f64>() / points.len() as f64)
@@ -265,6 +279,11 @@ impl Baseline<'_> {
         let n_erased = SHARES.map(|share| ((share * order.len() as f64).ceil() as usize).clamp(1, order.len()));
         let mut erasure = Erasure { n_erased, comprehensiveness: [0.0; 5], sufficiency: [0.0; 5] };
         for (place, n) in n_erased.into_iter().enumerate() {
+            if let Some(before) = place.checked_sub(1).filter(|before| n_erased[*before] == n) {
+                erasure.comprehensiveness[place] = erasure.comprehensiveness[before];
+                erasure.sufficiency[place] = erasure.sufficiency[before];
+                continue;
+            }
             erasure.comprehensiveness[place] = without(&order[..n])?;
             erasure.sufficiency[place] = without(&order[n..])?;
         }

@@ -433,7 +433,7 @@ impl<'m> Baseline<'m> {
 
 impl Model {
     /// `12 decoder layers of 12 heads`, for messages.
-    pub(crate) fn heads_in_words(&self) -> String {
+    pub fn heads_in_words(&self) -> String {
         let of_kind = |kind: Kind| {
             let layers = self.transformer.architecture.attention(kind);
             let n_heads = layers.iter().map(|(_, layer)| layer.n_heads).max()?;
@@ -510,7 +510,7 @@ fn check_memory(model: &Model, input: &Input) -> Result<(), Error> {
 }
 
 /// Refuses a run in which something is no number, by the first place where it is not.
-fn check_finite(run: &Run) -> Result<(), Error> {
+pub(super) fn check_finite(run: &Run) -> Result<(), Error> {
     let is_broken = |values: &[f32]| values.iter().any(|value| !value.is_finite());
     // outputs of heads come after all streams of their stack
     let of = |site: Site| run.kept.iter().filter(move |kept| kept.site == site);

@@ -108,6 +108,19 @@ impl Cost {
             Cost::PassPerHead => "a pass for each head",
         }
     }
+
+    /// About how many passes forwards that takes as long as, where a way back takes two: what integrated gradients need beyond
+    /// `n_steps` is not counted.
+    pub fn n_passes(self, n_steps: usize, n_tokens: usize, n_heads: usize) -> f64 {
+        let n = match self {
+            Cost::Pass => 1,
+            Cost::WayBack => 3,
+            Cost::Steps => 3 * (n_steps + 2),
+            Cost::PassPerToken => n_tokens,
+            Cost::PassPerHead => n_heads,
+        };
+        n as f64
+    }
 }
 
 impl Method {
@@ -316,14 +329,14 @@ pub static METHODS: [Definition; 15] = [
     },
     Definition {
         name: "hide",
-        title: "attention knock-out",
+        title: "hiding",
         short: "hidden",
         says: "what the score loses when no other position may look at the token, in any head: measured",
         formula: "S − S with A(q, k) := 0 for all queries q but the token's own, in all layers; the rest of each row shares the weight",
         unit: Unit::Score,
         cost: Cost::PassPerToken,
         is_signed: true,
-        limit: "the token's own position keeps it, and so does the score of that position",
+        limit: "the token's own position keeps it; at the explained position of a decoder, which no other looks at, it says nothing",
         paper: "Geva et al. 2023, §4",
     },
     Definition {

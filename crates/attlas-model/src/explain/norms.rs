@@ -2,10 +2,11 @@
 
 use attlas::attention::Shape;
 use attlas::recording::Edit;
-use attlas::{Kind, Layer, Quantity, Recording, Trace};
+use attlas::{Kind, Layer, Quantity, Recording, Trace, quantity};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::knock_out::check_finite;
 use super::parts::{Sublayer, Taken, add, attention_of, check_size, each_sublayer, length, output_of_head, values};
 use crate::Error;
 use crate::block::weights::AttentionWeights;
@@ -32,13 +33,9 @@ impl NormForm {
     /// What a reader of a map must know, as notes of a recording say it.
     pub fn note(self) -> &'static str {
         match self {
-            NormForm::Sum => "norms of what all heads of a layer add together",
-            NormForm::Residual => {
-                "norms of what all heads of a layer add together, the residual stream on the diagonal"
-            }
-            NormForm::LayerNorm => {
-                "norms of what all heads of a layer add together, the residual stream on the diagonal, behind the layer norm"
-            }
+            NormForm::Sum => quantity::NORM_SUM.note,
+            NormForm::Residual => quantity::NORM_RESIDUAL.note,
+            NormForm::LayerNorm => quantity::NORM_LAYER_NORM.note,
         }
     }
 }
@@ -188,8 +185,9 @@ pub struct Shares {
 /// The mixing ratios of every token and layer of a kind.
 ///
 /// # Errors
-/// As [`summed_norms`].
+/// As [`summed_norms`]; where the run has numbers that are infinite or none (NaN).
 pub fn mixing(model: &Model, run: &Run, kind: Kind) -> Result<Vec<Mixing>, Error> {
+    check_finite(run)?;
     let mut found = Vec::new();
     for item in 0..run.recording.items.len() {
         each_sublayer(model, run, kind, item, |layer, sublayer| {

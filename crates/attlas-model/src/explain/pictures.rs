@@ -7,32 +7,43 @@ use attlas::{Kind, Quantity};
 
 use super::agreement::{Agreement, firsts};
 use super::by_key::ByKey;
-use super::effects::{Edges, Effects, LIMITS, Way};
-use super::side_by_side::{Explained, Place, short_title};
+use super::effects::{Edges, Effects, Way};
+use super::side_by_side::{Explained, Place, UNSAID, short_title};
 use super::states::States;
 use crate::Error;
 
-/// The share of every token under every method, one panel for what the encoder reads and one for what the decoder reads.
+/// The share of every token under every method, one panel for what the encoder reads and one for what the decoder reads; of long texts
+/// in strips below each other.
 ///
 /// # Errors
 /// When the numbers are no map.
 pub fn explained_picture(explained: &Explained, looks: &Looks) -> Result<Figure, Error> {
     let shares: Vec<Vec<f64>> = explained.attributions.iter().map(Explained::shares).collect();
     let last = explained.attributions.first().and_then(|one| one.score.position); // tokens after it are not seen
-    let mut panels = Vec::new();
-    for side in ["source", "target"] {
+    let seen = |side: &'static str| -> Vec<usize> {
         let is_seen = |place: &usize| {
             let Place { side: of, position, .. } = &explained.places[*place];
             *of == side && (side == "source" || last.is_none_or(|last| *position <= last))
         };
-        let places: Vec<usize> = (0..explained.places.len()).filter(is_seen).collect();
-        if places.is_empty() {
-            continue;
+        (0..explained.places.len()).filter(is_seen).collect()
+    };
+    let sides = ["source", "target"].map(|side| (side, seen(side)));
+    let is_long = sides.iter().map(|(_, places)| places.len()).sum::<usize>() > STRIP;
+    let mut panels = Vec::new();
+    for (side, places) in &sides {
+        for strip in strips(places, is_long) {
+            let cells = shares.iter().flat_map(|shares| strip.iter().map(|place| shares[*place] as f32)).collect();
+            let rows = Axis::labelled("method", explained.attributions.iter().map(short_title));
+            let columns = Axis::labelled("token", strip.iter().map(|place| explained.places[*place].token.clone()));
+            let title = match strip {
+                [first, .., last] if strip.len() < places.len() => {
+                    let position = |place: &usize| explained.places[*place].position;
+                    format!("{side} {} to {}", position(first), position(last))
+                }
+                _ => (*side).to_owned(),
+            };
+            panels.push(Panel::new(title, cells, rows, columns)?.measuring(Quantity::Relevance));
         }
-        let cells = shares.iter().flat_map(|shares| places.iter().map(|place| shares[*place] as f32)).collect();
-        let rows = Axis::labelled("method", explained.attributions.iter().map(short_title));
-        let columns = Axis::labelled("token", places.iter().map(|place| explained.places[*place].token.clone()));
-        panels.push(Panel::new(side, cells, rows, columns)?.measuring(Quantity::Relevance));
     }
     let scales = Scales::of(&panels, looks.scale.unwrap_or(Scale::Linear), looks.panel_scale);
     let scales = scales.called("share of the method's scores");
@@ -40,10 +51,13 @@ pub fn explained_picture(explained: &Explained, looks: &Looks) -> Result<Figure,
         format!("What is explained: the {}, which is {:.4}.", explained.subject, explained.value),
         "Each row is divided by the sum of the sizes of its scores, over all panels. Hidden and left-out tokens are measured, the other methods are computed.".to_owned(),
     ];
+    if shares.iter().flatten().any(|share| share.is_nan()) {
+        captions.push(UNSAID.replace('–', "An empty cell"));
+    }
     captions.extend(firsts(explained));
     captions.extend(explained.sums());
     let style = looks.of_several("Which tokens the prediction rests on, by method", captions);
-    let figure = grid(&panels, &scales, panels.len(), &style);
+    let figure = grid(&panels, &scales, if is_long { 1 } else { panels.len() }, &style);
     let Some(agreement) = Agreement::of(explained) else { return Ok(figure) };
     let below = agreement.figure(&style)?;
     let width = figure.width.max(below.width);
@@ -51,6 +65,16 @@ pub fn explained_picture(explained: &Explained, looks: &Looks) -> Result<Figure,
     whole.width = width;
     whole.description = format!("{} {}", whole.description, below.description);
     Ok(whole)
+}
+
+/// Tokens that stand beside each other at most; more are dealt out to strips below each other.
+const STRIP: usize = 48;
+
+/// Places in strips that are as long as each other, to one token.
+fn strips(places: &[usize], is_long: bool) -> impl Iterator<Item = &[usize]> {
+    let n_strips = if is_long { places.len().div_ceil(STRIP) } else { usize::from(!places.is_empty()) };
+    let start = move |strip: usize| strip * places.len() / n_strips;
+    (0..n_strips).map(move |strip| &places[start(strip)..start(strip + 1)])
 }
 
 /// Every head's effect as a cell of layers × heads, one panel for each kind of attention.
@@ -68,11 +92,12 @@ pub fn effects_picture(found: &Effects, looks: &Looks) -> Result<Figure, Error> 
         panels.extend(panel(found, kind)?);
     }
     let scales = Scales::of(&panels, looks.scale.unwrap_or(Scale::Linear), looks.panel_scale);
-    let scales = scales.called(Quantity::Effect.words());
+    let scales = scales.called(found.way.words());
     let title = match found.way {
         Way::Direct => format!("What each head of {} writes for the target", found.model),
         Way::Patch => format!("What each head of {} carries over", found.model),
         Way::Gradient => format!("How much each head of {} matters, by slope", found.model),
+        Way::Given => format!("What other weights of a head do to {}", found.model),
         Way::KnockOut(_) => format!("What {} loses without each head", found.model),
     };
     Ok(grid(&panels, &scales, panels.len().min(3), &looks.of_several(&title, captions(found))))
@@ -190,7 +215,7 @@ fn captions(found: &Effects) -> Vec<String> {
             found.measures, found.before, found.does
         ),
     };
-    [vec![what, LIMITS.to_owned()], found.notes.clone()].concat()
+    [vec![what, found.way.limits().to_owned()], found.notes.clone()].concat()
 }
 
 fn first_upper(text: &str) -> String {

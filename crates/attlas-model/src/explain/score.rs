@@ -346,6 +346,10 @@ impl Model {
                 "there is no position {position}: {name} has logits for {n} tokens, counted from 0"
             ))),
             (_, None) if architecture.decoder.is_some() => Ok(n.checked_sub(1)),
+            (_, None) if input.features.is_some() => Err(Error::Input(format!(
+                "{name} has logits for each of {n} places of what it reads: name the position that is meant, 0 to {}",
+                n.saturating_sub(1)
+            ))),
             (_, None) => self.masked(tokens).map(Some),
         }
     }
@@ -367,7 +371,7 @@ impl Model {
     }
 
     /// The id of a token that a reader names: its piece, or text that is one token; without a tokenizer, and where no piece is
-    /// written so, a number is an id. Of classes a number alone.
+    /// written so, a number is an id; `id:7` is one in any case. Of classes a number alone.
     ///
     /// # Errors
     /// When it is not in the vocabulary, or there is no such class; the message says how many there are.
@@ -379,10 +383,12 @@ impl Model {
             )));
         }
         let n = self.transformer.n_logits() as u32;
-        let number = name.parse::<u32>().ok();
+        let id = id_named(name);
+        let number = id.or_else(|| name.parse::<u32>().ok());
         if let Readout::Tokens { .. } = self.transformer.architecture.readout {
             let tokenizer = self.target_tokenizer.as_deref().or(self.tokenizer.as_deref());
-            let found = tokenizer.and_then(|tokenizer| piece_named(tokenizer, name)).or(number).filter(|id| *id < n);
+            let piece = || tokenizer.and_then(|tokenizer| piece_named(tokenizer, name));
+            let found = id.or_else(piece).or(number).filter(|id| *id < n);
             return found.ok_or_else(|| {
                 let has = if tokenizer.is_some() { "a token" } else { "an id" };
                 let name = attlas::printable::printable(name);
@@ -398,6 +404,11 @@ impl Model {
             Error::Input(format!("\"{name}\" is no class of {}, which has 0 to {}", self.name(), n.saturating_sub(1)))
         })
     }
+}
+
+/// The id of `id:7`, which no token hides.
+pub(super) fn id_named(name: &str) -> Option<u32> {
+    name.strip_prefix("id:")?.parse().ok()
 }
 
 /// The id of a piece as it is stored, or of text that is one token, alone or after a space.

@@ -6,6 +6,9 @@ use super::method::Method;
 use super::score::Score;
 use crate::{Error, Input, Model, Next, Side};
 
+/// What a score says that is none.
+pub const UNSAID: &str = "–: nobody else looks at the explained position, so that hiding it says nothing of it; it is left out of the ranks.";
+
 /// A token that the model reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -79,15 +82,17 @@ impl Explained {
         Ok(Explained { subject: model.score_in_words(score, input), value, places, attributions, left_out })
     }
 
-    /// The scores of a method, source before target. Shape `[places.len()]`.
+    /// The scores of a method, source before target; NaN of a token of which it says nothing. Shape `[places.len()]`.
     pub fn scores(attribution: &Attribution) -> impl Iterator<Item = f64> {
         attribution.source.iter().chain(&attribution.target).copied()
     }
 
-    /// The scores of a method as shares of the sum of their sizes. Shape `[places.len()]`.
+    /// The scores of a method as shares of the sum of their sizes, NaN where it says nothing of a token. Shape `[places.len()]`.
     pub fn shares(attribution: &Attribution) -> Vec<f64> {
-        let size: f64 = Explained::scores(attribution).map(f64::abs).sum();
-        Explained::scores(attribution).map(|score| if size > 0.0 { score / size } else { 0.0 }).collect()
+        let size: f64 = Explained::scores(attribution).filter(|score| !score.is_nan()).map(f64::abs).sum();
+        Explained::scores(attribution)
+            .map(|score| if size > 0.0 || score.is_nan() { score / size } else { 0.0 })
+            .collect()
     }
 
     /// What tokens sum to, a sentence for each method that shares out a sum.

@@ -4,7 +4,7 @@
 use attlas::{Kind, Tokens};
 
 use super::asked::Measured;
-use super::effects::other_run;
+use super::effects::{SAME_RUNS, other_run};
 use super::knock_out::{Baseline, Watch};
 use super::patch::{Part, Patched};
 use crate::{Error, Input, Side, Site};
@@ -112,6 +112,9 @@ impl States {
         let whole = largest.and_then(|(_, patched)| Some(patched.effect / patched.share?));
         if let Some(whole) = whole.filter(|whole| whole.is_finite()) {
             notes.push(format!("Everything exchanged: {whole:+.4}. A share is the part of it that one place carries."));
+        }
+        if self.rows.iter().all(|(_, patched)| patched.share.is_none() && patched.effect == 0.0) {
+            notes.push(SAME_RUNS.to_owned());
         }
         notes
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::components::{Components, Source, before_cross, entering, read_by};
+use super::knock_out::check_finite;
 use super::matrices::through_narrower_states;
 use super::parts::{attention_of, widened};
 use crate::Error;
@@ -148,7 +149,8 @@ pub struct Origin {
 /// Time and memory are linear in the length of the text for each layer below.
 ///
 /// # Errors
-/// When the pair, the head or what [`traced`](super::traced) keeps is not there; when the query does not see the key; and
+/// When the pair, the head or what [`traced`](super::traced) keeps is not there; when the query does not see the key; where the run
+/// has numbers that are infinite or none (NaN); and
 /// [`Error::Unsupported`] for scores that are no sum of such parts: weights that were changed, DeBERTa's, and projections that are cut.
 pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
     let changed = |edit: &&Edit<Digest>| matches!(edit, Edit::Stream { .. });
@@ -164,6 +166,7 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
             model.name()
         )));
     }
+    check_finite(run)?;
     let layer = run.recording.layer(asked.kind, asked.head.layer)?;
     let map = run.recording.map_of(layer, asked.item, asked.head.head)?;
     let pair = Pair::new(model, layer, &map, asked)?;

@@ -109,7 +109,8 @@ class Effects(Found):
     """What the output loses with each head, or with each pair of tokens of one; what hidden states carry over: made by :func:`attlas.ablate`.
 
     Columns: ``kind``, ``layer``, ``head``, ``method``, ``metric``; ``effect``, the metric with the change less without; ``mean_weight``, the
-    mean over rows of the row's largest weight, how meaningful the head's map looks, 0 to 1. Of patching also ``share``, the part of the difference of
+    mean over rows of the row's largest weight, how meaningful the head's map looks, 0 to 1; ``model`` and ``text``, which weights and tokens were
+    measured (the text's is empty of several). Of patching also ``share``, the part of the difference of
     the two runs; of slopes ``by_layer``; of heads taken away together ``heads``; of pairs ``query``, ``key`` and ``weight`` in place of ``mean_weight``.
     Of hidden states ``stack``, ``layer`` (that which they enter, one more than the last for what leaves the stack), ``position`` and ``token``; of what
     heads write by key ``key``, ``token`` and ``weight``.

@@ -1,10 +1,11 @@
 //! What attention does not show as rows of tables, the same wherever they are written or shown.
 
-use attlas::Recording;
 use attlas::recording::TokenExpert;
+use attlas::{Kind, Recording, RowTokens, Tokens};
 use attlas_model::Model;
 use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::by_key::{ByKey, KeyShare};
+use attlas_model::explain::direct::Component;
 use attlas_model::explain::effects::{Edges, Effect, Effects, Way};
 use attlas_model::explain::knock_out::KindHead;
 use attlas_model::explain::lens::Lens;
@@ -61,14 +62,19 @@ pub fn experts_table(recording: &Recording, item: usize, rows: &[TokenExpert]) -
     Table { columns, notes: Vec::new() }
 }
 
+/// What the rows of a kind of attention are named after in the first text, as pictures name them: of cross-attention the tokens that they
+/// predict.
+pub fn row_tokens(recording: &Recording, kind: Kind) -> Option<&Tokens> {
+    let layer = recording.layers_of(kind).next()?;
+    Some(RowTokens::usual(kind).of(&recording.map_of(layer, 0, 0).ok()?))
+}
+
 /// How much of each token's state each layer mixes in: `kind, layer, query, token, attention, residual, layer_norm`, shares in 0 to 1.
 pub fn mixing_table(recording: &Recording, rows: &[Mixing]) -> Table {
     let whole = |of: fn(&Mixing) -> usize| Cells::Whole(rows.iter().map(|row| i64::try_from(of(row)).ok()).collect());
     let number = |of: fn(&Mixing) -> f64| Cells::Number(rows.iter().map(|row| Some(of(row))).collect());
-    let token = |row: &Mixing| {
-        let token = recording.items.first().and_then(|item| item.queries(row.kind).tokens.get(row.query));
-        token.map(|token| token.text.trim().to_owned())
-    };
+    let names = rows.first().and_then(|row| row_tokens(recording, row.kind));
+    let token = |row: &Mixing| names?.tokens.get(row.query).map(|token| token.text.trim().to_owned());
     let columns = vec![
         ("kind", Cells::Text(rows.iter().map(|row| Some(row.kind.name().to_owned())).collect())),
         ("layer", whole(|row| row.layer)),
@@ -81,33 +87,90 @@ pub fn mixing_table(recording: &Recording, rows: &[Mixing]) -> Table {
     Table { columns, notes: Vec::new() }
 }
 
-/// What the output loses with each head: `kind, layer, head, method, metric, effect, mean_weight`; of patching also `share`, of slopes `by_layer`, and of heads
-/// that were taken away together one row, with `heads`.
+/// What the output loses with each head: `kind, layer, head, method, metric, effect, mean_weight, model, text`, the last two naming the weights
+/// and the tokens that were measured (nothing where they have no name, or of several texts); of patching also `share`, of slopes `by_layer`, and of
+/// heads that were taken away together one row, with `heads`.
 pub fn effects_table(found: &Effects) -> Table {
-    let one = |effect: &Effect| match effect.heads[..] {
-        [head] => Some(head),
-        _ => None,
-    };
-    let text = |text: &str| Cells::Text(vec![Some(text.to_owned()); found.effects.len()]);
-    let heads = found.effects.iter().map(one);
+    table_of(found, found.effects.iter().map(Measured::Heads).collect())
+}
+
+/// The same, of direct shares with those of all that is no head after them and a column `component`: with those of all heads they sum to
+/// the logit.
+pub fn effects_and_others_table(found: &Effects) -> Table {
+    let others = found.others.iter().map(|(component, share)| Measured::Other(*component, *share));
+    table_of(found, found.effects.iter().map(Measured::Heads).chain(others).collect())
+}
+
+/// A row of effects.
+enum Measured<'a> {
+    Heads(&'a Effect),
+    Other(Component, f64),
+}
+
+impl<'a> Measured<'a> {
+    fn heads(&self) -> Option<&'a Effect> {
+        match self {
+            Measured::Heads(effect) => Some(effect),
+            Measured::Other(..) => None,
+        }
+    }
+
+    /// What the row is of, where that is one thing.
+    fn component(&self) -> Option<Component> {
+        match self {
+            Measured::Heads(effect) => match effect.heads[..] {
+                [head] => Some(Component::Head(head)),
+                _ => None,
+            },
+            Measured::Other(component, _) => Some(*component),
+        }
+    }
+
+    fn head(&self) -> Option<i64> {
+        match self.component() {
+            Some(Component::Head(head)) => Some(head.head.head as i64),
+            _ => None,
+        }
+    }
+
+    fn effect(&self) -> f64 {
+        match self {
+            Measured::Heads(effect) => effect.effect,
+            Measured::Other(_, share) => *share,
+        }
+    }
+}
+
+fn table_of(found: &Effects, rows: Vec<Measured<'_>>) -> Table {
+    let text = |text: &str| Cells::Text(vec![Some(text.to_owned()); rows.len()]);
+    let named = |name: Option<&String>| Cells::Text(vec![name.cloned(); rows.len()]);
+    let words = |of: &dyn Fn(&Measured<'_>) -> Option<String>| Cells::Text(rows.iter().map(of).collect());
+    let whole = |of: &dyn Fn(&Measured<'_>) -> Option<i64>| Cells::Whole(rows.iter().map(of).collect());
+    let number =
+        |of: &dyn Fn(&Effect) -> Option<f64>| Cells::Number(rows.iter().map(|row| row.heads().and_then(of)).collect());
     let mut columns = vec![
-        ("kind", Cells::Text(heads.clone().map(|head| head.map(|head| head.kind.name().to_owned())).collect())),
-        ("layer", Cells::Whole(heads.clone().map(|head| head.map(|head| head.head.layer as i64)).collect())),
-        ("head", Cells::Whole(heads.map(|head| head.map(|head| head.head.head as i64)).collect())),
+        ("kind", words(&|row| Some(row.component()?.kind()?.name().to_owned()))),
+        ("layer", whole(&|row| Some(row.component()?.layer()? as i64))),
+        ("head", whole(&|row| row.head())),
         ("method", text(found.way.name())),
         ("metric", text(found.metric)),
-        ("effect", Cells::Number(found.effects.iter().map(|effect| Some(effect.effect)).collect())),
-        ("mean_weight", Cells::Number(found.effects.iter().map(|effect| effect.mean_weight).collect())),
+        ("effect", Cells::Number(rows.iter().map(|row| Some(row.effect())).collect())),
+        ("mean_weight", number(&|effect| effect.mean_weight)),
+        ("model", named(Some(&found.revision).filter(|name| !name.is_empty()))),
+        ("text", named(found.text.as_ref())),
     ];
     if found.way == Way::Gradient {
-        columns.push(("by_layer", Cells::Number(found.effects.iter().map(|effect| effect.by_layer).collect())));
+        columns.push(("by_layer", number(&|effect| effect.by_layer)));
     }
     if found.way == Way::Patch {
-        columns.push(("share", Cells::Number(found.effects.iter().map(|effect| effect.share).collect())));
+        columns.push(("share", number(&|effect| effect.share)));
+    }
+    if rows.iter().any(|row| row.heads().is_none()) {
+        columns.push(("component", words(&|row| Some(row.component().map_or("heads", Component::name).to_owned()))));
     }
     if found.effects.iter().any(|effect| effect.heads.len() != 1) {
-        let names = |effect: &Effect| Some(effect.heads.iter().map(KindHead::to_string).collect::<Vec<_>>().join(" "));
-        columns.push(("heads", Cells::Text(found.effects.iter().map(names).collect())));
+        let names = |effect: &Effect| effect.heads.iter().map(KindHead::to_string).collect::<Vec<_>>().join(" ");
+        columns.push(("heads", words(&|row| row.heads().map(names))));
     }
     Table { columns, notes: Vec::new() }
 }

@@ -16,8 +16,8 @@ use serde_json::Value;
 use crate::Error;
 
 pub use explanations::{
-    agreement_table, by_key_table, edges_table, effects_table, experts_table, explained_table, lens_table,
-    mixing_table, states_table,
+    agreement_table, by_key_table, edges_table, effects_and_others_table, effects_table, experts_table,
+    explained_table, lens_table, mixing_table, row_tokens, states_table,
 };
 pub use pages::Pages;
 pub(crate) use pages::guarded;

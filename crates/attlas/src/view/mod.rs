@@ -113,6 +113,7 @@ impl Default for ViewOptions {
 pub struct View {
     kind: Kind,
     panel: Panel,
+    words: &'static str,
     rows_are: String,
     columns_are: String,
     removed: Vec<f32>,
@@ -196,6 +197,7 @@ impl View {
         Ok(View {
             kind,
             panel,
+            words: quantity.words_in(&recording.provenance.notes),
             rows_are,
             columns_are,
             removed: content.removed,
@@ -217,6 +219,11 @@ impl View {
         self.panel.quantity()
     }
 
+    /// What the numbers are, in words: [`Quantity::words_in`].
+    pub fn words(&self) -> &'static str {
+        self.words
+    }
+
     /// Such as `L3H7` or `L3, mean of 8 heads`.
     pub fn title(&self) -> &str {
         self.panel.title()
@@ -226,7 +233,7 @@ impl View {
     pub fn heading(&self) -> String {
         let quantity = match self.quantity() {
             Quantity::Weight => String::new(),
-            quantity => format!(": {quantity}"),
+            _ => format!(": {}", self.words),
         };
         format!("{} {}{quantity}", self.kind.title(), self.title())
     }
@@ -295,7 +302,7 @@ impl View {
 
     /// The colour scale that holds its numbers.
     pub fn scale(&self, kind: Scale) -> ColorScale {
-        ColorScale::of([&self.panel], kind)
+        ColorScale::of([&self.panel], kind).called(self.words)
     }
 }
 

@@ -34,7 +34,7 @@ impl Looks {
     }
 
     fn style(&self, title: &str, views: &[View]) -> Style {
-        self.of_several(title, captions_of(views))
+        self.of_several(title, [captions_of(views), self.style.captions.clone()].concat())
     }
 }
 
@@ -97,7 +97,12 @@ pub fn heads<E: From<Error>>(
 ) -> Result<Picture, E> {
     let n_heads = recording.layer_in(quantity, kind, layer)?.shape.n_heads;
     let views = (0..n_heads).map(|head| view(kind, layer, Head::One(head))).collect::<Result<Vec<_>, E>>()?;
-    Ok(grid(views, GRID_COLUMNS, &format!("{}, layer {layer}, all heads{}", kind.title(), of(quantity)), looks))
+    Ok(grid(
+        views,
+        GRID_COLUMNS,
+        &format!("{}, layer {layer}, all heads{}", kind.title(), of(recording, quantity)),
+        looks,
+    ))
 }
 
 /// One head, or the mean over heads, in every layer of a kind, in a row; `view` makes the map of each.
@@ -121,7 +126,7 @@ pub fn layers<E: From<Error>>(
         Head::Mean => ", mean of heads".to_owned(),
     };
     let n_layers = views.len();
-    Ok(grid(views, n_layers, &format!("{}{what} in every layer{}", kind.title(), of(quantity)), looks))
+    Ok(grid(views, n_layers, &format!("{}{what} in every layer{}", kind.title(), of(recording, quantity)), looks))
 }
 
 /// Every head of every layer of these kinds as a thumbnail; `view` makes the map of each.
@@ -150,7 +155,7 @@ pub fn overview<E: From<Error>>(
         [kind] => kind.title(),
         _ => "all attention",
     };
-    let style = looks.style(&format!("{what}: layers × heads{}", of(quantity)), &views);
+    let style = looks.style(&format!("{what}: layers × heads{}", of(recording, quantity)), &views);
     let complaint = complaint_of(&views);
     let mut panels = views.into_iter().map(View::into_panel);
     let row = |(label, n_heads)| OverviewRow { label, panels: panels.by_ref().take(n_heads).collect() };
@@ -160,15 +165,20 @@ pub fn overview<E: From<Error>>(
 }
 
 /// The end of a heading: what the numbers are, where they are no weights.
-fn of(quantity: Quantity) -> String {
-    if quantity == Quantity::Weight { String::new() } else { format!(": {quantity}") }
+fn of(recording: &Recording, quantity: Quantity) -> String {
+    match quantity {
+        Quantity::Weight => String::new(),
+        _ => format!(": {}", quantity.words_in(&recording.provenance.notes)),
+    }
 }
 
 fn grid(views: Vec<View>, n_columns: usize, title: &str, looks: &Looks) -> Picture {
     let style = looks.style(title, &views);
     let complaint = complaint_of(&views);
+    let words = views.first().map(View::words);
     let panels: Vec<Panel> = views.into_iter().map(View::into_panel).collect();
     let scales = Scales::of(&panels, looks.scale.unwrap_or_default(), looks.panel_scale);
+    let scales = words.map_or(scales, |words| scales.called(words));
     Picture { figure: figure::grid(&panels, &scales, n_columns, &style), complaint, chose_log: false }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{View, columns_are, origin, rows_are};
 use crate::analysis::alignment::{Unit, WordMap};
 use crate::figure::{Axis, Panel};
-use crate::{AttentionMap, Error, HeadId, Kind, Recording};
+use crate::{AttentionMap, Error, HeadId, Kind, Quantity, Recording};
 
 impl View {
     /// The weights between the words of text `item`, as `words` reads them from heads of this recording; the view says whether
@@ -47,6 +47,7 @@ impl View {
         );
         Ok(View {
             kind: Kind::Cross,
+            words: Quantity::Weight.words(),
             panel: Panel::new(title(recording, &heads), weights, rows, columns)?,
             rows_are,
             columns_are,

@@ -9,7 +9,7 @@ use attlas_model::explain::knock_out::Baseline;
 use attlas_model::explain::pictures::by_key_picture;
 use attlas_survey::table::by_key_table;
 
-use super::AblateArguments;
+use super::{AblateArguments, more};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{row_of, with_options};
 use crate::terminal::{Terminal, printable};
@@ -48,5 +48,6 @@ fn print(found: &ByKey, terminal: &mut Terminal) -> Result<(), Failure> {
         let token = printable(found.token(row).trim());
         writeln!(terminal, "{:>+10.4}  {:>6.3}  {} ← {} {token}", row.share, row.weight, row.head, row.key)?;
     }
+    more(ranked.len(), MOST, terminal)?;
     terminal.notes(found.notes())
 }

@@ -2,15 +2,15 @@
 
 use std::io::Write;
 
-use attlas::Tokens;
 use attlas::view::pictures::Looks;
+use attlas::{Kind, Tokens};
 use attlas_model::Model;
 use attlas_model::explain::effects::{Edges, edges, n_edges};
 use attlas_model::explain::knock_out::Baseline;
 use attlas_model::explain::pictures::edges_picture;
 use attlas_survey::table::edges_table;
 
-use super::{AblateArguments, MethodName};
+use super::{AblateArguments, MethodName, more};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::with_options;
 use crate::progress::Progress;
@@ -58,8 +58,11 @@ fn print(found: &Edges, terminal: &mut Terminal) -> Result<(), Failure> {
         let pair = format!("{} → {}", label(&found.queries, *query), label(&found.keys, *key));
         writeln!(terminal, "{effect:>+10.4}  {weight:.3}   {pair}")?;
     }
+    more(ranked.len(), MOST, terminal)?;
+    let rows = if found.head.kind == Kind::Cross { ", named by the token that it predicts" } else { "" };
     let legend = format!(
-        "Effect on the {}: with the pair hidden from {} less without, which is {:.4}; the rest of the row shares the weight. {} pairs.",
+        "Effect on the {}: with the pair hidden from {} less without, which is {:.4}; the rest of the row shares the weight. {} pairs. A \
+         query is the row of a map{rows}.",
         found.measures,
         found.head,
         found.before,

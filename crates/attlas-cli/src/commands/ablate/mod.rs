@@ -2,10 +2,12 @@
 
 mod by_key;
 mod edges;
+mod given;
 mod states;
 mod table;
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attlas::figure::Figure;
@@ -13,15 +15,15 @@ use attlas::view::pictures::Looks;
 use attlas_model::explain::effects::{Effects, Question, Receiver, Way, effects};
 use attlas_model::explain::knock_out::Removal;
 use attlas_model::explain::pictures::effects_picture;
-use attlas_model::{Error, Input, Model};
-use attlas_survey::table::effects_table;
+use attlas_model::{Error, Input, Model, Side};
+use attlas_survey::table::effects_and_others_table;
 use clap::{Args, ValueEnum};
 
 use super::draw::{StyleArguments, write_figure};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    ChosenHeads, RawText, ScoreArguments, SubjectArguments, check_output, input_of, load_model, model_files,
-    read_lines, read_text, row_of, with_options,
+    ChosenHeads, IdList, RawText, ScoreArguments, SubjectArguments, check_output, input_of, load_model, model_files,
+    parse_ids, read_lines, read_text, row_of, tokens_of_ids, with_options,
 };
 use crate::progress::Progress;
 use crate::table_file::{Table, TableOrPicture, write_table};
@@ -44,8 +46,9 @@ Methods: zero sets a head's output to 0, mean to its mean over rows; uniform and
 its weights; pattern-preserving is zero with the weights of all later layers kept. patch exchanges
 a head's output for that on the text of --patch-from; with --receiver HEAD, or --receiver output,
 only the way from it to there; with --states hidden states, a layer and a position at a time.
-direct is no knock-out: what the head itself writes for the target, less for the foil; --by-key
-says from which tokens. gradient is none either: how steeply the metric (loss, or a logit) falls
+direct is no knock-out: what the head itself writes for the target, less for the foil, and where
+all heads are asked for, what all else does: together they sum to the logit. --by-key says from
+which tokens. gradient is none either: how steeply the metric (loss, or a logit) falls
 with a factor on the head's output (Michel et al. 2019).
 
 An effect is the metric with the change less without: a head whose loss of effect is large matters
@@ -77,24 +80,31 @@ pub struct AblateArguments {
     #[arg(long, requires = "heads")]
     pub edges: bool,
     /// With --method patch, exchange hidden states in place of heads: those that enter each layer, position by position.
-    #[arg(long, requires = "patch_from", conflicts_with_all = ["heads", "kind", "edges", "together", "receiver"])]
+    #[arg(long, requires = "patched", conflicts_with_all = ["heads", "kind", "edges", "together", "receiver"])]
     pub states: bool,
     /// With --method direct, what each head writes, by the token that it moves it from.
     #[arg(long, conflicts_with_all = ["edges", "together"])]
     pub by_key: bool,
+    /// Weights for the one head of --heads in place of its own: a row for each query, a number for each key, as an array [queries,
+    /// keys] (.npy) or lines of numbers between commas (.csv). No row above 1.
+    #[arg(long, value_name = "FILE", requires = "heads", conflicts_with_all = ["method", "together", "edges", "states", "by_key", "patched"])]
+    pub give: Option<PathBuf>,
     /// The text from whose run --method patch takes parts; as many tokens as the first.
-    #[arg(long = "patch-from", value_name = "TEXT")]
+    #[arg(long = "patch-from", value_name = "TEXT", group = "patched")]
     pub patch_from: Option<RawText>,
+    /// Token ids in the place of the text of --patch-from; no tokenizer is needed.
+    #[arg(long = "patch-from-ids", value_name = "IDS", group = "patched", value_parser = parse_ids)]
+    pub patch_from_ids: Option<IdList>,
     /// With --method patch, the only head that may notice (5.1), or output.
-    #[arg(long = "receiver", value_name = "HEAD | output", requires = "patch_from")]
+    #[arg(long = "receiver", value_name = "HEAD | output", requires = "patched")]
     pub receiver: Option<String>,
     #[command(flatten)]
     pub score: ScoreArguments,
     /// The table (.parquet, .csv, .json) or picture (.svg, .pdf, .png) to write.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
-    /// Print an array of rows: kind, layer, head, method, metric, effect, mean_weight; --edges, --states and --by-key say what
-    /// else a row is of.
+    /// Print an array of rows: kind, layer, head, method, metric, effect, mean_weight, and by model and text, of which weights
+    /// and tokens they are; --edges, --states and --by-key say what else a row is of.
     #[arg(long, help_heading = "Output")]
     pub json: bool,
     #[command(flatten)]
@@ -125,6 +135,9 @@ pub enum MethodName {
 impl AblateArguments {
     /// What is done to each head.
     fn way(&self) -> Result<Way, Failure> {
+        if self.give.is_some() {
+            return Ok(Way::Given);
+        }
         let seed = self.seed.unwrap_or(0);
         let refuse = |option: &str, method: &str| Failure::Usage(format!("{option} is for --method {method}"));
         match self.method {
@@ -135,14 +148,15 @@ impl AblateArguments {
         if self.mean_over.is_some() && self.method != MethodName::Mean {
             return Err(refuse("--mean-over", "mean"));
         }
-        match (self.method, &self.patch_from) {
-            (MethodName::Patch, None) => {
+        match (self.method, self.patch_from.is_some() || self.patch_from_ids.is_some()) {
+            (MethodName::Patch, false) => {
                 return Err(Failure::Usage(
-                    "--method patch needs --patch-from: the text whose run parts are taken from".into(),
+                    "--method patch needs --patch-from, or --patch-from-ids: the text whose run parts are taken from"
+                        .into(),
                 ));
             }
-            (MethodName::Patch, Some(_)) => {}
-            (_, Some(_)) => return Err(refuse("--patch-from", "patch")),
+            (MethodName::Patch, true) => {}
+            (_, true) => return Err(refuse("--patch-from", "patch")),
             _ => {}
         }
         if self.together && self.method == MethodName::Patch {
@@ -170,7 +184,7 @@ impl AblateArguments {
         TableOrPicture::asked(self.output.as_deref(), &self.style, "effects")?;
         let Some(output) = &self.output else { return Ok(()) };
         let model = model_files(&self.subject.model);
-        let texts = [self.subject.material.as_deref().map(Path::new), self.mean_over.as_deref()];
+        let texts = [self.subject.material.as_deref().map(Path::new), self.mean_over.as_deref(), self.give.as_deref()];
         check_output(output, texts.into_iter().flatten().chain(model.iter().map(PathBuf::as_path)))
     }
 }
@@ -191,7 +205,7 @@ pub fn run(arguments: &AblateArguments, terminal: &mut Terminal) -> Result<Outco
     }
     let (found, skipped) = arguments.measured(&model, way)?;
     let picture = |looks: &Looks| effects_picture(&found, looks);
-    arguments.give(&effects_table(&found), picture, terminal, |terminal| table::print(&found, terminal))?;
+    arguments.give(&effects_and_others_table(&found), picture, terminal, |terminal| table::print(&found, terminal))?;
     Ok(if skipped { Outcome::SomeSkipped } else { Outcome::Done })
 }
 
@@ -237,6 +251,7 @@ impl AblateArguments {
         })?;
         let mean_over = self.mean_over.as_deref().map(|path| inputs_of_lines(model, path)).transpose()?;
         let other = self.other(model)?;
+        let given = self.give.as_deref().map(given::weights).transpose()?;
         let n_sets = if self.together { 1 } else { heads.len() };
         let question = Question {
             heads,
@@ -246,6 +261,7 @@ impl AblateArguments {
             mean_over: mean_over.as_deref(),
             other: other.as_ref(),
             receiver,
+            given: given.as_ref(),
         };
         let mut progress = Progress::new("changed run", n_sets * inputs.len());
         let found = effects(model, &inputs, &question, &mut progress.watch()).map_err(with_options)?;
@@ -261,11 +277,31 @@ impl AblateArguments {
         })
     }
 
-    /// The text of `--patch-from`.
+    /// The text of `--patch-from`, or the ids of `--patch-from-ids`.
     fn other(&self, model: &Model) -> Result<Option<Input>, Failure> {
+        if let Some(ids) = &self.patch_from_ids {
+            let (side, mut other) =
+                (if model.has(Side::Source) { Side::Source } else { Side::Target }, Input::default());
+            let tokens = tokens_of_ids(model, side, ids)?;
+            if side == Side::Source {
+                other.source = tokens
+            } else {
+                other.target = tokens
+            }
+            return Ok(Some(other));
+        }
         let read = |raw: &OsStr| input_of(model, &read_text(raw, "--patch-from")?, None);
         self.patch_from.as_deref().map(read).transpose()
     }
+}
+
+/// Says how many rows are left out of a table that prints so many.
+fn more(n: usize, most: usize, terminal: &mut Terminal) -> Result<(), Failure> {
+    if n > most {
+        let rest = format!("… {} more, in --json and -o all", n - most);
+        writeln!(terminal, "{}", terminal.dim(&rest))?;
+    }
+    Ok(())
 }
 
 /// The texts of a file, one a line.

@@ -11,7 +11,7 @@ use attlas_model::explain::pictures::states_picture;
 use attlas_model::explain::states::{StatePlace, States, state_places, states};
 use attlas_survey::table::states_table;
 
-use super::{AblateArguments, MethodName};
+use super::{AblateArguments, MethodName, more};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::with_options;
 use crate::progress::Progress;
@@ -54,5 +54,6 @@ fn print(found: &States, terminal: &mut Terminal) -> Result<(), Failure> {
         let place = format!("{stack} layer {layer}, position {position} {token}");
         writeln!(terminal, "{:>+10.4} {share:>8}  {place}", patched.effect)?;
     }
+    more(ranked.len(), MOST, terminal)?;
     terminal.notes(found.notes())
 }

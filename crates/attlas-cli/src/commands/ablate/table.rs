@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use attlas::analysis::rank_correlation;
-use attlas_model::explain::effects::{Effect, Effects, LIMITS, Way};
+use attlas_model::explain::effects::{Effect, Effects, Way};
 use attlas_model::explain::knock_out::KindHead;
 
 use crate::failure::Failure;
@@ -29,6 +29,7 @@ pub fn print(found: &Effects, terminal: &mut Terminal) -> Result<(), Failure> {
         let rest = format!("… {} more, none with an effect beyond {:+.4}", ranked.len() - MOST, ranked[MOST].effect);
         writeln!(terminal, "{}", terminal.dim(&rest))?;
     }
+    print_others(found, terminal)?;
     let what = match found.way {
         Way::Direct => format!("Share in the {}", found.measures),
         Way::Gradient => format!(
@@ -45,8 +46,18 @@ pub fn print(found: &Effects, terminal: &mut Terminal) -> Result<(), Failure> {
     ];
     legend.extend(agreement(found));
     legend.extend(found.notes.clone());
-    legend.push(LIMITS.to_owned());
+    legend.push(found.way.limits().to_owned());
     terminal.notes(&legend)
+}
+
+/// What all that is no head writes, the largest first.
+fn print_others(found: &Effects, terminal: &mut Terminal) -> Result<(), Failure> {
+    let mut others = found.others.clone();
+    others.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    for (component, share) in others.iter().take(MOST) {
+        writeln!(terminal, "{:<26} {share:>+10.4}", component.to_string())?;
+    }
+    super::more(others.len(), MOST, terminal)
 }
 
 fn line(effect: &Effect) -> String {

@@ -129,7 +129,7 @@ impl Printed<'_> {
         let shares: Vec<String> =
             SHARES.iter().map(|share| format!("{:>7}", format!("{:.0} %", 100.0 * share))).collect();
         writeln!(terminal, "{}", terminal.bold(&format!("erased                     {}     AOPC", shares.join(" "))))?;
-        for (name, erasure) in [("by the ranking", &erasing.by_ranking), ("in random order", &erasing.at_random)] {
+        for (name, erasure) in [("by the ranking", &erasing.by_ranking), ("in random orders", &erasing.at_random)] {
             let areas = erasure.aopc();
             for (what, points, area) in
                 [("without", &erasure.comprehensiveness, areas[0]), ("alone", &erasure.sufficiency, areas[1])]
@@ -142,10 +142,11 @@ impl Printed<'_> {
         let model = self.baseline.model();
         let legend = format!(
             "Lost of the {}: without the highest ranked share of tokens (comprehensiveness: large is faithful) and with it alone (sufficiency: near \
-             0 is). Ranked by {}; {} in the place of each.",
+             0 is). Ranked by {}; {} in the place of each. At random: the mean over {}.",
             model.score_in_words(&Score { form: Form::Probability, ..erasing.score }, &self.baseline.input),
             erasing.ranking,
-            model.target_text(Some(0), erasing.with)
+            model.target_text(Some(0), erasing.with),
+            counted(erasing.n_orders, "order")
         );
         terminal.notes([legend])
     }

@@ -104,7 +104,9 @@ impl ExplainArguments {
     /// Computes what the methods say. Where all were asked for, those that are not defined for the model are said.
     fn explained(&self, model: &Model, input: &Input, methods: &[Method], is_all: bool) -> Result<Explained, Failure> {
         let score = self.score.explained_score(model, input, &model.text_logits(input)?)?;
-        let mut progress = Progress::new("method", methods.len());
+        let n_tokens = input.source.len() + input.target.len();
+        let passes = |method: &Method| method.definition().cost.n_passes(self.steps, n_tokens, model.heads().len());
+        let mut progress = Progress::weighed("method", methods.iter().map(passes).collect());
         let found = Explained::of(model, input, &score, methods, is_all, self.steps, &mut progress.watch())?;
         drop(progress);
         say_left_out(&found.left_out);

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use attlas_model::explain::agreement::{Agreement, firsts};
-use attlas_model::explain::side_by_side::{Explained, short_title};
+use attlas_model::explain::side_by_side::{Explained, UNSAID, short_title};
 use attlas_model::explain::{Attribution, Method};
 
 use super::agreement;
@@ -72,6 +72,7 @@ fn print_methods(
 fn cell(attribution: &Attribution, share: f64) -> String {
     let per_cent = 100.0 * share;
     match attribution.method.definition().is_signed {
+        _ if per_cent.is_nan() => "–".to_owned(),
         _ if per_cent == 0.0 => "·".to_owned(),
         true => format!("{per_cent:+.1}"),
         false => format!("{per_cent:.1}"),
@@ -93,6 +94,9 @@ fn legend(explained: &Explained, agreement: Option<&Agreement>) -> Vec<String> {
         format!("Explained: the {}, which is {:.4}.", explained.subject, explained.value),
         "A number is a token's share of its method's scores, in per cent of the sum of their sizes; the largest is bold.".to_owned(),
     ];
+    if explained.attributions.iter().flat_map(Explained::scores).any(f64::is_nan) {
+        sentences.push(UNSAID.to_owned());
+    }
     sentences.extend(firsts(explained));
     sentences.extend(agreement.iter().flat_map(|agreement| agreement.sentences()));
     sentences.extend(explained.sums());
