@@ -67,6 +67,8 @@ def image_processors() -> dict:
         "clip": clip(size={"shortest_edge": 16}, crop_size={"height": 12, "width": 14}, image_mean=MEAN, image_std=DEVIATION),
         "dinov2": bit(size={"shortest_edge": 20}, crop_size={"height": 16, "width": 16}, resample=3),
         "siglip2": t.Siglip2ImageProcessorPil(patch_size=4, max_num_patches=20),
+        "detr": t.DetrImageProcessorPil(size={"shortest_edge": 15, "longest_edge": 17}),
+        "detr-wide": t.DetrImageProcessorPil(size={"shortest_edge": 15, "longest_edge": 100}),
         "plain": vit(do_resize=False, do_normalize=False),
     }
 

@@ -58,6 +58,7 @@ pub use run::backward::{Backward, Gradients, Rules, ScoreGradient, Words};
 pub use run::collect::{HeadMeans, Kept, mean_head_outputs};
 pub use run::generate::Decoding;
 pub use run::input::{Features, Input};
+pub use run::objects::Object;
 pub use run::packed::{PackedPair, PackedTexts, SeeLogits};
 pub use run::record::{Generation, Run, RunOptions};
 pub use senses::audio::Spectrogram;

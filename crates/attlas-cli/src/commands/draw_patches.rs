@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use attlas::figure::{self, ColorScale, PatchRow, Pixels};
+use attlas::recording::Item;
 use attlas::{Kind, PatchGrid, Quantity, Recording, Tokens, View, ViewOptions};
 use attlas_model::image::Image;
 use clap::Args;
@@ -20,8 +21,9 @@ pub struct PatchesArguments {
     pub image: Option<PathBuf>,
     #[command(flatten)]
     pub one: OneHead,
-    /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token [default: the first].
-    #[arg(long, value_name = "rYcX | CLS")]
+    /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token; of a model that looks for objects also the number
+    /// of an object query, whose cross-attention is drawn [default: the first].
+    #[arg(long, value_name = "rYcX | CLS | N")]
     pub query: Option<String>,
 }
 
@@ -32,8 +34,7 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     let grid = item.image.as_ref().ok_or_else(|| {
         Failure::Input("the recording's tokens are no patches of an image; `attlas draw map` draws it".into())
     })?;
-    let usual = if recording.kinds().contains(&Kind::Encoder) { Kind::Encoder } else { Kind::Cross };
-    let kind = common.kind.unwrap_or(usual);
+    let kind = common.kind.unwrap_or_else(|| usual_kind(recording, item, arguments.query.as_deref()));
     let layer = pick_layer_in(recording, common.view.quantity, kind, arguments.one.layer)?;
     let queries = recording.layer(kind, layer)?.query_tokens(item);
     let query = match &arguments.query {
@@ -52,7 +53,7 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     let in_grid = query.checked_sub(grid.first).filter(|_| kind == Kind::Encoder);
     let patches = PatchRow {
         title: view.title().to_owned(),
-        query: queries.tokens[query].text.clone(),
+        query: named(item, queries, kind, query),
         place: in_grid.map(|place| [place / grid.columns, place % grid.columns]),
         grid: [grid.rows, grid.columns],
         weights: row[grid.first..].to_vec(),
@@ -68,9 +69,34 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     Ok(Drawn { figure, complaint: checks::complaint_of([&view]) })
 }
 
+/// The attention that is meant where none is named: the encoder's, but cross-attention where only that has the query.
+fn usual_kind(recording: &Recording, item: &Item, query: Option<&str>) -> Kind {
+    let has = |kind: Kind| recording.kinds().contains(&kind);
+    let is_of = |kind: Kind| query.is_none_or(|query| find(item.queries(kind), query).is_some());
+    if has(Kind::Cross) && (!has(Kind::Encoder) || (!is_of(Kind::Encoder) && is_of(Kind::Cross))) {
+        return Kind::Cross;
+    }
+    Kind::Encoder
+}
+
+/// What the query is called in the picture: an object query after what it found, too.
+fn named(item: &Item, queries: &Tokens, kind: Kind, query: usize) -> String {
+    let name = &queries.tokens[query].text;
+    match item.predicted.tokens.get(query) {
+        Some(found) if kind == Kind::Cross && *name == format!("q{query}") => format!("{name} ({})", found.text),
+        _ => name.clone(),
+    }
+}
+
+/// The place of a token by its label; of object queries, q0, q1, …, also by the number.
+fn find(tokens: &Tokens, query: &str) -> Option<usize> {
+    let numbered = format!("q{query}");
+    tokens.labels().position(|label| label.eq_ignore_ascii_case(query) || label == numbered)
+}
+
 /// The place of the query among the tokens.
 fn place_of(tokens: &Tokens, grid: &PatchGrid, query: &str) -> Result<usize, Failure> {
-    tokens.labels().position(|label| label.eq_ignore_ascii_case(query)).ok_or_else(|| {
+    find(tokens, query).ok_or_else(|| {
         let labels: Vec<&str> = tokens.labels().collect();
         let are = match labels.as_slice() {
             [before @ .., last] if *last == format!("r{}c{}", grid.rows - 1, grid.columns - 1) => {

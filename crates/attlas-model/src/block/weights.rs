@@ -5,6 +5,7 @@ use std::sync::Arc;
 use attlas::Scoring;
 use attlas_kernels::Precision;
 
+use super::backbone::BackboneWeights;
 use super::convolution::{Convolution, GroupedConvolution};
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
@@ -62,6 +63,8 @@ pub enum ReadWeights {
     Tokens,
     /// An image's patches.
     Patches(PatchWeights),
+    /// An image through the convolutions of a ResNet.
+    Grid(BackboneWeights),
     /// A spectrogram's frames, through both in turn.
     Frames([Convolution; 2]),
     /// A sound's samples, through all in turn.
@@ -291,6 +294,8 @@ pub struct ReadoutWeights {
     pub transform: Option<(Linear, Option<NormWeights>)>,
     /// The output matrix. Shape `[n_tokens or n_classes, width]`.
     pub output: Option<Linear>,
+    /// Read a box of a hidden state, in order; none where no boxes are read.
+    pub boxes: Vec<Linear>,
     /// Reads contacts off the maps of the encoder.
     pub contacts: Option<ContactWeights>,
 }
@@ -337,6 +342,7 @@ impl Transformer {
         if let Some(output) = &mut self.readout.output {
             work(output);
         }
+        self.readout.boxes.iter_mut().for_each(work);
     }
 }
 
@@ -346,6 +352,7 @@ impl StackWeights {
         match &mut self.embedding.reads {
             ReadWeights::Tokens => {}
             ReadWeights::Patches(patches) => work(&mut patches.projection),
+            ReadWeights::Grid(backbone) => backbone.each(work),
             ReadWeights::Frames(convolutions) => {
                 convolutions.iter_mut().for_each(|convolution| work(&mut convolution.linear))
             }

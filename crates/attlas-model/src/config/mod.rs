@@ -2,6 +2,7 @@
 
 mod alignment_heads;
 mod attention;
+mod backbone;
 pub(crate) mod file;
 mod readout;
 mod reads;
@@ -12,10 +13,11 @@ pub use attention::{
     AddedScores, Attention, Biases, Directions, Frequencies, Latent, Pairs, PositionBias, QkNorm, QkScope, Rotary,
 };
 pub use attlas_kernels::Activation;
+pub use backbone::{Backbone, GridConvolution, ResidualLayer, ResidualLayers, Stage};
 pub use readout::{Output, Pooled, Readout, Transform};
 pub use reads::{
-    Disentangled, Frames, Leading, OtherGrids, PatchMatrix, Patches, PositionConvolution, Reads, SampleConvolution,
-    SampleNorms, Samples, SideConvolution,
+    Disentangled, Frames, ImageRows, Leading, OtherGrids, PatchMatrix, Patches, PositionConvolution, Reads,
+    SampleConvolution, SampleNorms, Samples, SideConvolution,
 };
 
 /// A model: its stacks and what it does with the last hidden states.
@@ -101,6 +103,17 @@ pub struct Stack {
     pub convolution: Option<SideConvolution>,
     /// The norm on the table that [`Disentangled`] scores share.
     pub distance_norm: Option<Norm>,
+    /// What says, in each layer anew, where a row stands.
+    pub places: Option<Places>,
+}
+
+/// Rows that each layer adds to what queries and keys are made of, and not to what values are made of (DETR).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// Sines and cosines of a place's row and column as shares of the grid.
+    Grid,
+    /// The rows of the table of ids, which the first hidden states have nothing of.
+    Table,
 }
 
 /// From ids to hidden states: `norm(scale · E[id] + positions + types)`, then a projection where the widths differ.
@@ -386,7 +399,16 @@ impl Stack {
 
     /// Blocks after an embedding, nothing else.
     pub fn new(d_model: usize, embedding: Embedding, blocks: Vec<Block>) -> Stack {
-        Stack { d_model, embedding, blocks, stored_as: None, final_norm: None, convolution: None, distance_norm: None }
+        Stack {
+            d_model,
+            embedding,
+            blocks,
+            stored_as: None,
+            final_norm: None,
+            convolution: None,
+            distance_norm: None,
+            places: None,
+        }
     }
 
     /// How many learnt rows stand before the patches of an image.

@@ -14,6 +14,7 @@ mod deberta;
 mod deepseek;
 #[cfg(test)]
 mod defaults_tests;
+mod detr;
 mod dinov2;
 mod dinov3;
 mod distilbert;
@@ -194,6 +195,7 @@ pub const FAMILIES: &[Family] = &[
     dinov2::FAMILY,
     dinov3::FAMILY,
     trocr::FAMILY,
+    detr::FAMILY,
     clip::VISION,
     clip::TEXT,
     siglip::VISION,

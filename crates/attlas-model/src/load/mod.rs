@@ -1,5 +1,6 @@
 //! From named tensors to the generic Transformer: which names is all that a family has to say.
 
+mod backbone;
 mod experts;
 mod latent;
 mod names;
@@ -17,8 +18,8 @@ use attlas::{Bias, Scoring};
 use attlas_kernels::{Coded, Precision};
 
 pub use names::{
-    AttentionNames, ExpertNames, FeedForwardNames, LatentNames, Layout, Names, ProjectionNames, ReadoutNames,
-    StackNames, Superfluous,
+    AttentionNames, BackboneNames, ExpertNames, FeedForwardNames, LatentNames, Layout, Names, ProjectionNames,
+    ReadoutNames, StackNames, Superfluous,
 };
 pub(crate) use origin::explained;
 use place::{located, prefix, superfluous};

@@ -50,6 +50,8 @@ pub struct StackNames {
     /// What makes hidden states of patches (one) or of a spectrogram's frames (two convolutions, in order), or of samples (the first,
     /// whose number is 0).
     pub projections: &'static [&'static str],
+    /// Where the convolutions of a ResNet lie; the first that is there.
+    pub backbones: &'static [BackboneNames],
     /// The norm on what the first of several projections gives, whose number is 0 (wav2vec 2.0).
     pub read_norm: &'static str,
     /// The convolution that gives positions.
@@ -224,6 +226,21 @@ pub struct ReadoutNames {
     pub second: &'static str,
     /// The layer that reads contacts off the maps of all heads, where there may be one (ESM-2).
     pub contacts: &'static str,
+    /// The layers that read boxes, `{}` their number; the first that exist (DETR).
+    pub boxes: &'static [&'static str],
+}
+
+/// The names of a ResNet's convolutions and of the norm that follows each; `{stage}`, `{layer}` and `{convolution}` are numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BackboneNames {
+    /// The first.
+    pub stem: [&'static str; 2],
+    /// Those of a layer.
+    pub convolution: [&'static str; 2],
+    /// The one that goes past them.
+    pub shortcut: [&'static str; 2],
+    /// The number of the first stage, and of the first convolution of a layer.
+    pub first: usize,
 }
 
 impl StackNames {
@@ -231,6 +248,7 @@ impl StackNames {
     pub const NONE: StackNames = StackNames {
         tokens: &[],
         projections: &[],
+        backbones: &[],
         read_norm: "",
         position_convolution: "",
         position_norm: "",
@@ -298,5 +316,6 @@ impl ReadoutNames {
         bias: &[],
         second: "",
         contacts: "",
+        boxes: &[],
     };
 }

@@ -7,6 +7,7 @@ pub mod collect;
 pub mod generate;
 pub mod input;
 pub(crate) mod languages;
+pub mod objects;
 pub mod packed;
 pub mod record;
 pub(crate) mod resume;

@@ -119,6 +119,7 @@ impl Transformer {
         let readout = ReadoutWeights {
             transform: transform.map(|(dense, norm)| (dense.zeros(), norm.as_ref().map(NormWeights::zeros))),
             output: self.readout.output.as_ref().map(Linear::zeros),
+            boxes: self.readout.boxes.iter().map(Linear::zeros).collect(),
             contacts: None,
         };
         Transformer {
@@ -166,6 +167,7 @@ impl EmbeddingWeights {
                     leading: vec![0.0; patches.leading.len()],
                     positions: vec![0.0; patches.positions.len()],
                 }),
+                ReadWeights::Grid(backbone) => ReadWeights::Grid(backbone.clone()), // nothing goes back through it
                 ReadWeights::Frames(both) => ReadWeights::Frames(both.each_ref().map(Convolution::zeros)),
                 ReadWeights::Samples(layers) => ReadWeights::Samples(layers.clone()), // nothing goes back through them
             },
