@@ -107,6 +107,9 @@ impl Columns<'_> {
             if let Some(turns) = self.turns {
                 turns.apply(item, call.position(step), row);
             }
+            if let Some((norm, QkScope::Turned)) = self.norm {
+                norm.normalise(row);
+            }
         }
     }
 }

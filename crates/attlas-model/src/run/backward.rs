@@ -303,7 +303,7 @@ impl Model {
         let architecture = &self.transformer.architecture;
         let stacks = || [&architecture.encoder, &architecture.decoder].into_iter().flatten();
         let blocks = || stacks().flat_map(|stack| &stack.blocks);
-        let why = blocks().find_map(|block| block.attention.why_dense()).map(|why| (why, "such scores"));
+        let why = blocks().find_map(|block| block.attention.why_no_gradients()).map(|why| (why, "such scores"));
         let convolved = stacks().any(|stack| stack.convolution.is_some() || stack.embedding.convolution.is_some());
         let why = why.or(convolved.then_some(("has a convolution beside its layers", "it")));
         let placed = stacks().any(|stack| stack.places.is_some());
