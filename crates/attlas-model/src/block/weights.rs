@@ -7,6 +7,7 @@ use attlas_kernels::Precision;
 
 use super::backbone::BackboneWeights;
 use super::convolution::{Convolution, GroupedConvolution};
+use super::feed_forward::Xielu;
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
 use crate::config::{Architecture, Experts};
@@ -285,6 +286,8 @@ pub struct Expert {
     pub up: Linear,
     /// Shape `[d_model, d_hidden]`.
     pub down: Linear,
+    /// A learnt non-linearity between them, where there is one.
+    pub xielu: Option<Xielu>,
 }
 
 /// The weights of a readout.

@@ -257,6 +257,8 @@ pub struct FeedForward {
 pub enum Gating {
     /// `activation(up)`.
     None,
+    /// The same with a learnt non-linearity (Apertus; Huang & Schlag 2024): `α₊x² + βx` above 0, `α₋(e^min(x, ε) − 1 − x) + βx` below.
+    Xielu,
     /// `activation(gate) · up`.
     Gated,
     /// `min(gate, limit) · sigmoid(alpha · gate) · (clamp(up, ±limit) + 1)` (GPT-OSS).

@@ -3,6 +3,7 @@
 
 mod albert;
 mod alibi_bert;
+mod apertus;
 mod bart;
 mod bart_text;
 mod beit;
@@ -20,6 +21,7 @@ mod dinov3;
 mod distilbert;
 mod electra;
 mod esm;
+mod esmc;
 mod eurobert;
 mod exaone;
 mod falcon;
@@ -33,6 +35,7 @@ mod gpt_neox;
 mod gpt_oss;
 mod gptj;
 mod granite;
+mod hunyuan;
 mod internlm;
 mod llama;
 mod mixture;
@@ -48,6 +51,7 @@ mod pre_norm_bert;
 mod qwen;
 mod readouts;
 mod roberta;
+mod roformer;
 mod rotary;
 mod rotary_bert;
 mod siglip;
@@ -116,6 +120,7 @@ pub const FAMILIES: &[Family] = &[
     distilbert::FAMILY,
     albert::FAMILY,
     electra::FAMILY,
+    roformer::FAMILY,
     mpnet::FAMILY,
     modernbert::FAMILY,
     deberta::FAMILY,
@@ -124,6 +129,7 @@ pub const FAMILIES: &[Family] = &[
     rotary_bert::JINA,
     eurobert::FAMILY,
     esm::FAMILY,
+    esmc::FAMILY,
     gpt2::FAMILY,
     gpt_bigcode::FAMILY,
     gpt_neo::FAMILY,
@@ -159,6 +165,8 @@ pub const FAMILIES: &[Family] = &[
     exaone::EXAONE4,
     internlm::INTERNLM2,
     internlm::INTERNLM3,
+    hunyuan::FAMILY,
+    apertus::FAMILY,
     near_llama::SEED_OSS,
     near_llama::ARCEE,
     near_llama::HELIUM,

@@ -71,7 +71,7 @@ impl Loader<'_> {
             let up = self.stacked(&[part("gate_proj"), part("up_proj")], d_model)?;
             let down = self.linear(&part("down_proj").name, d_model, d_hidden, false)?;
             let gate = (!gate.is_empty()).then(|| self.linear(&under(gate), 1, d_model, false)).transpose()?;
-            Ok(SharedExpert { expert: Expert { up, down }, gate })
+            Ok(SharedExpert { expert: Expert { up, down, xielu: None }, gate })
         };
         Ok(MixtureWeights {
             config: experts,
@@ -111,7 +111,7 @@ impl Loader<'_> {
                     let named = |name: &str| format!("{layer}{}", name.replace("{}", &index.to_string()));
                     let part = |name: &str| Part { name: named(name), d_out: d_hidden, bias: biases };
                     let up = self.stacked(&[part(gate), part(up)], d_model)?;
-                    Ok(Expert { up, down: self.linear(&named(down), d_model, d_hidden, biases)? })
+                    Ok(Expert { up, down: self.linear(&named(down), d_model, d_hidden, biases)?, xielu: None })
                 };
                 return (0..n).map(one).collect();
             }
@@ -122,7 +122,7 @@ impl Loader<'_> {
         let up = Matrices { name: &up_name, n, d_out: 2 * d_hidden, d_in: d_model, order: orders[0], biases };
         let down = Matrices { name: &down_name, n, d_out: d_model, d_in: d_hidden, order: orders[1], biases };
         let experts = self.matrices(&up)?.into_iter().zip(self.matrices(&down)?);
-        Ok(experts.map(|(up, down)| Expert { up, down }).collect())
+        Ok(experts.map(|(up, down)| Expert { up, down, xielu: None }).collect())
     }
 
     /// One of the two layers of every expert.

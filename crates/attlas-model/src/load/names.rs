@@ -31,6 +31,9 @@ pub enum Superfluous {
     Noted,
     /// The same; those whose names begin like this are of what images go through, of which the notes say that it is not used.
     Towers(&'static [&'static str]),
+    /// The same; those whose names begin like this are of a head that pools the last hidden states by an attention of its own, which
+    /// is not recorded, as the notes say.
+    Pooling(&'static [&'static str]),
 }
 
 /// How a linear layer's matrix is stored.
@@ -179,6 +182,8 @@ pub struct FeedForwardNames {
     pub shared: [&'static str; 2],
     /// The factors on its output, a whole name (layer scale).
     pub layer_scale: &'static str,
+    /// What the numbers of a learnt non-linearity stand under (Apertus).
+    pub xielu: &'static str,
 }
 
 /// How the experts of a mixture are stored.
@@ -303,6 +308,7 @@ impl FeedForwardNames {
         experts: &[],
         shared: ["", ""],
         layer_scale: "",
+        xielu: "",
     };
 }
 

@@ -113,7 +113,7 @@ impl Linear {
 impl Transformer {
     /// The same with 0 in the place of every learnt number: what gradients are added to. Where blocks or matrices share
     /// numbers, each gets sums of its own, and so does each offset of a table of relative positions. What distances meet where
-    /// scores join both stays as it is.
+    /// scores join both, numbers of ways from patch to patch and slopes of a learnt non-linearity stay as they are.
     pub fn zeros(&self) -> Transformer {
         let transform = self.readout.transform.as_ref();
         let readout = ReadoutWeights {
@@ -214,7 +214,7 @@ impl MixtureWeights {
 
 impl Expert {
     fn zeros(&self) -> Expert {
-        Expert { up: self.up.zeros(), down: self.down.zeros() }
+        Expert { up: self.up.zeros(), down: self.down.zeros(), xielu: self.xielu }
     }
 }
 
