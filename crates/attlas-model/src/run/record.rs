@@ -114,6 +114,12 @@ impl Model {
         watch: &mut Watch<'_>,
     ) -> Result<Run, Error> {
         let architecture = &self.transformer.architecture;
+        if self.finds_objects() {
+            return Err(Error::Unsupported(format!(
+                "{} looks for objects in an image and writes no text",
+                self.name()
+            )));
+        }
         let lack = match (&architecture.decoder, &architecture.readout) {
             (None, _) => Some("decoder"),
             (Some(_), Readout::Tokens { .. }) => None,
