@@ -201,7 +201,7 @@ impl Model {
             languages: Languages::default(),
             alignment_heads,
             median_width,
-            labels: labels(config)?,
+            labels: labels(config),
             has_text_tower: false,
             preparation: None,
             listening: None,

@@ -8,6 +8,7 @@ use attlas_kernels::{Code, MAX_POWER, Precision};
 use super::rearrange::transpose;
 use super::{ExpertNames, FeedForwardNames, Loader, Part, ended};
 use crate::Error;
+use crate::block::feed_forward::Xielu;
 use crate::block::linear::{Linear, Weight};
 use crate::block::weights::{Expert, MixtureWeights, SharedExpert};
 use crate::config::{Experts, FeedForward};
@@ -245,5 +246,25 @@ impl Matrices<'_> {
             Order::OutIn => [self.n, self.d_out, self.d_in],
             _ => [self.n, self.d_in, self.d_out],
         }
+    }
+}
+
+impl Loader<'_> {
+    /// The numbers of a learnt non-linearity; both slopes are stored as what the logarithm of `1 + e^x` makes positive.
+    pub(super) fn xielu(&self, name: &str) -> Result<Xielu, Error> {
+        let number = |part: &str| {
+            let name = format!("{name}.{part}");
+            let has_axis = self.checkpoint.get(&name).is_some_and(|tensor| !tensor.shape.is_empty());
+            let shape: &[usize] = if has_axis { &[1] } else { &[] };
+            Ok::<f64, Error>(self.checkpoint.numbers(&name, shape)?.iter().map(|x| f64::from(*x)).sum())
+        };
+        let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+        let beta = number("beta")?;
+        Ok(Xielu {
+            above: softplus(number("alpha_p")?) as f32,
+            below: (beta + softplus(number("alpha_n")?)) as f32,
+            beta: beta as f32,
+            epsilon: number("eps")? as f32,
+        })
     }
 }

@@ -27,7 +27,6 @@ pub(crate) use rearrange::bucket;
 use rearrange::{bucketed_bias, grouped_place, multiply_rows, scale, transpose};
 
 use crate::Error;
-use crate::block::feed_forward::Xielu;
 use crate::block::linear::{Linear, Weight};
 use crate::block::norm::NormWeights;
 use crate::block::weights::{
@@ -374,24 +373,6 @@ impl Loader<'_> {
             _ => None,
         };
         Ok(FeedForwardWeights::Plain(Expert { up, down, xielu }))
-    }
-
-    /// The numbers of a learnt non-linearity; both slopes are stored as what the logarithm of `1 + e^x` makes positive.
-    fn xielu(&self, name: &str) -> Result<Xielu, Error> {
-        let number = |part: &str| {
-            let name = format!("{name}.{part}");
-            let has_axis = self.checkpoint.get(&name).is_some_and(|tensor| !tensor.shape.is_empty());
-            let shape: &[usize] = if has_axis { &[1] } else { &[] };
-            Ok::<f64, Error>(self.checkpoint.numbers(&name, shape)?.iter().map(|x| f64::from(*x)).sum())
-        };
-        let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
-        let beta = number("beta")?;
-        Ok(Xielu {
-            above: softplus(number("alpha_p")?) as f32,
-            below: (beta + softplus(number("alpha_n")?)) as f32,
-            beta: beta as f32,
-            epsilon: number("eps")? as f32,
-        })
     }
 
     fn norm(&self, norm: &Norm, name: &str, width: usize) -> Result<NormWeights, Error> {

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::Error;
 use crate::block::weights::Transformer;
 use crate::config::file::ConfigFile;
 use crate::config::{Places, Readout};
@@ -53,17 +52,11 @@ impl Transformer {
 }
 
 /// The names of a model's classes, by their numbers; empty where the configuration names none.
-pub(crate) fn labels(config: &ConfigFile) -> Result<Vec<String>, Error> {
-    let Some(value) = config.get("id2label") else { return Ok(Vec::new()) };
-    let wrong = || config.error("id2label", "must give a text for each number of a class");
-    let mut labels = Vec::new();
-    let object = value.as_object().ok_or_else(wrong)?;
-    for class in 0..object.len() {
-        match object.get(&class.to_string()) {
-            Some(Value::String(label)) => labels.push(label.clone()),
-            Some(_) => return Err(wrong()),
-            None => labels.push(format!("class {class}")),
-        }
-    }
-    Ok(labels)
+pub(crate) fn labels(config: &ConfigFile) -> Vec<String> {
+    let Some(named) = config.get("id2label").and_then(Value::as_object) else { return Vec::new() };
+    let label = |class: usize| match named.get(&class.to_string()) {
+        Some(Value::String(label)) => label.clone(),
+        _ => format!("class {class}"),
+    };
+    (0..named.len()).map(label).collect()
 }
