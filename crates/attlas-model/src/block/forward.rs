@@ -185,7 +185,7 @@ fn sines_of_grid([n_rows, n_columns]: [usize; 2], d_model: usize) -> Vec<f32> {
         let angle = (place + 1) as f64 / (n as f64 + 1e-6) * std::f64::consts::TAU;
         let column = |column: usize| {
             let angle = angle / 10_000_f64.powf((2 * (column / 2)) as f64 / half as f64);
-            (if column % 2 == 0 { angle.sin() } else { angle.cos() }) as f32
+            (if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
         };
         (0..half).map(column).collect()
     };

@@ -152,7 +152,7 @@ fn sizes(config: &ConfigFile, field: &str, default: &[usize], limit: usize) -> R
     let size = |value: &Value| value.as_u64().map(|n| n as usize).filter(|n| (1..=limit).contains(n));
     let sizes = value.as_array().and_then(|values| values.iter().map(size).collect::<Option<Vec<usize>>>());
     sizes.filter(|sizes| sizes.len() <= 64).ok_or_else(|| {
-        let value = crate::error::brief(&value.to_string());
+        let value = crate::error::brief(value.to_string());
         config.error(field, format!("is {value}, but must be a list of whole numbers from 1 to {limit}"))
     })
 }
