@@ -198,7 +198,7 @@ def write_checkpoint(case: Case, generator: torch.Generator, folder: Path) -> di
         for name, parameter in model.named_parameters():
             parameter.copy_(draw(name, parameter, gains, generator))
         for name, buffer in model.named_buffers():
-            if name.endswith("e_score_correction_bias"):  # learnt, but no parameter
+            if name.endswith("e_score_correction_bias") or ".normalization." in name:  # learnt, but no parameter
                 buffer.copy_(draw(name, buffer, gains, generator))
     packed = pack_experts(model, generator) if case.packed else {}
     model.to(case.dtype).save_pretrained(folder, max_shard_size=case.max_shard_size, save_original_format=case.original)
@@ -334,6 +334,8 @@ def collect(inputs: dict[str, torch.Tensor], outputs, config) -> dict[str, torch
             tensors[f"hidden.{stack}"] = getattr(outputs, field)[-1]
     if getattr(outputs, "logits", None) is not None:
         tensors["logits"] = outputs.logits
+    if getattr(outputs, "pred_boxes", None) is not None:
+        tensors["boxes"] = outputs.pred_boxes
     return tensors
 
 

@@ -69,6 +69,16 @@ def older_rope(config: dict) -> None:
     config["rope_scaling"] = rope if rope.get("rope_type", "default") != "default" else None
 
 
+def without_positions(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """No table of sines and cosines, which the class computes: what is drawn for it is none."""
+    return {name: tensor for name, tensor in tensors.items() if "embed_positions" not in name}
+
+
+def without_rope(config: dict) -> None:
+    """No positions said: those of the class."""
+    del config["rope_parameters"]
+
+
 def scaled(rope_type: str, **settings) -> dict:
     return {"rope_parameters": {"rope_type": rope_type, "rope_theta": 10000.0, **settings}}
 
@@ -88,6 +98,8 @@ def encoders() -> list[Case]:
         Case("roberta", t.RobertaForMaskedLM, t.RobertaConfig(**roberta)),
         Case("xlm-roberta", t.XLMRobertaForMaskedLM, t.XLMRobertaConfig(**roberta), torch.bfloat16),
         Case("data2vec-text", t.Data2VecTextForSequenceClassification, t.Data2VecTextConfig(**roberta, **labels)),
+        Case("roformer", t.RoFormerForMaskedLM, t.RoFormerConfig(**ENCODER, embedding_size=16), token_types=True, relaid=without_positions),
+        Case("roformer-classifier", t.RoFormerForSequenceClassification, t.RoFormerConfig(**ENCODER, **labels), torch.float16, relaid=without_positions),
         Case("megatron-bert", t.MegatronBertForMaskedLM, t.MegatronBertConfig(**ENCODER), token_types=True),
         Case("xlm-roberta-xl", t.XLMRobertaXLForMaskedLM, t.XLMRobertaXLConfig(**roberta), torch.float16),
         Case("roberta-prelayernorm", t.RobertaPreLayerNormForSequenceClassification, t.RobertaPreLayerNormConfig(**roberta, **labels)),
@@ -131,6 +143,8 @@ def encoders() -> list[Case]:
 
 
 def protein_encoders() -> list[Case]:
+    esmc = ENCODER | {"vocab_size": 40, "num_key_value_heads": 4, "intermediate_size": 28, "num_hidden_layers": 3, "num_attention_heads": 4}
+    esmc |= {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "mask_token_id": 32}
     esm = {**ENCODER, "vocab_size": 33, "pad_token_id": 1, "mask_token_id": 32, "token_dropout": True, "layer_norm_eps": 1e-5}
     vocabulary = {"vocab.txt": "\n".join(ESM_PIECES)}
     return [
@@ -143,6 +157,8 @@ def protein_encoders() -> list[Case]:
             relaid=older_esm,
             gains={"contact_head": 6.0},
         ),
+        Case("esmc", t.EsmcForMaskedLM, t.EsmcConfig(**esmc)),
+        Case("esmc-classifier", t.EsmcForSequenceClassification, t.EsmcConfig(**esmc, num_labels=3, attention_bias=True, mlp_bias=True), torch.bfloat16),
         Case(
             "esm-1b",
             t.EsmForSequenceClassification,
@@ -402,8 +418,9 @@ def decoders() -> list[Case]:
         Case(
             "gpt-oss-mxfp4",
             t.GptOssForCausalLM,
-            t.GptOssConfig(**gpt_oss | {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2}),
+            t.GptOssConfig(**{key: value for key, value in gpt_oss.items() if key != "rope_parameters"} | {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2}),
             torch.bfloat16,
+            edit=without_rope,
             gains={"experts": 0.3, "sinks": 1.0},
             packed=True,
         ),
@@ -486,6 +503,10 @@ def later_decoders() -> list[Case]:
         ),
         Case("internlm3", t.LlamaForCausalLM, t.InternLM3Config(**grouped, head_dim=8, attention_bias=True, mlp_bias=True), edit=hubs_internlm3),
         Case("ministral", t.MinistralForCausalLM, t.MinistralConfig(**windowed, **mixed, head_dim=4), long=16, long_prompt=9),
+        Case("hunyuan", t.HunYuanDenseV1ForCausalLM, t.HunYuanDenseV1Config(**grouped, head_dim=8, **scaled("dynamic", factor=1.0, alpha=50.0)), long=24, gains={"query_layernorm": 1.5}),
+        Case("hunyuan-older", t.HunYuanDenseV1ForCausalLM, t.HunYuanDenseV1Config(**grouped, head_dim=4, attention_bias=True, tie_word_embeddings=True), torch.bfloat16, edit=older_rope),
+        Case("apertus", t.ApertusForCausalLM, t.ApertusConfig(**wide, **llama3), long=24, edit=older_rope, gains={"act_fn": 0.5}),
+        Case("apertus-biased", t.ApertusForCausalLM, t.ApertusConfig(**wide, attention_bias=True), torch.bfloat16, edit=without_rope, gains={"act_fn": 0.5}),
         Case("seed-oss", t.SeedOssForCausalLM, t.SeedOssConfig(**grouped, head_dim=8)),
         Case("arcee", t.ArceeForCausalLM, t.ArceeConfig(**wide, rope_parameters=yarn), long=24, edit=older_rope),
         Case("helium", t.HeliumForCausalLM, t.HeliumConfig(**grouped, head_dim=4)),

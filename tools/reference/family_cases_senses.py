@@ -1,5 +1,7 @@
 """More cases of families.py, whose models read images or sounds, and the text towers beside them."""
 
+import re
+
 import torch
 import transformers as t
 
@@ -93,6 +95,42 @@ def writing() -> list[Case]:
     ]
 
 
+def finding() -> list[Case]:
+    """Pictures of other shapes than a whole number of places, so that the grid is rounded up."""
+    layers = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "num_queries": 5, **LABELS}
+    layers |= {"decoder_attention_heads": 4, "encoder_ffn_dim": 24, "decoder_ffn_dim": 20}
+    narrow = t.ResNetConfig(embedding_size=4, hidden_sizes=[8, 16], depths=[1, 2], out_features=["stage2"])
+    basic = t.ResNetConfig(embedding_size=4, hidden_sizes=[4, 8, 8], depths=[1, 1, 1], layer_type="basic", out_features=["stage3"])
+    gains = {"embedder.convolution": 0.1, "query_position": 3.0}
+    return [
+        Case("detr", t.DetrForObjectDetection, t.DetrConfig(backbone_config=narrow, **layers), inputs=scenes, gains=gains),
+        Case("detr-basic", t.DetrForObjectDetection, t.DetrConfig(backbone_config=basic, **layers), torch.float16, inputs=scenes, gains=gains, stored=as_timm_names),
+    ]
+
+
+def scenes(config, generator: torch.Generator) -> dict:
+    sizes = {"images": (2, 18, 26), "tall": (1, 33, 11)}
+    return {name: {"pixel_values": torch.randn((n, 3, *size), generator=generator).double()} for name, (n, *size) in sizes.items()}
+
+
+def as_timm_names(config: dict, tensors: dict) -> dict:
+    """The ResNet's names in timm, which nearly all of the hub's files have, and the counts that its norms keep."""
+
+    def name(old: str) -> str:
+        start, _, rest = old.partition("conv_encoder.model.")
+        if not rest:
+            return old
+        rest = rest.replace("embedder.embedder.convolution", "conv1").replace("embedder.embedder.normalization", "bn1")
+        rest = re.sub(r"encoder\.stages\.(\d+)\.layers", lambda found: f"layer{int(found[1]) + 1}", rest)
+        rest = re.sub(r"layer\.(\d+)\.convolution", lambda found: f"conv{int(found[1]) + 1}", rest)
+        rest = re.sub(r"layer\.(\d+)\.normalization", lambda found: f"bn{int(found[1]) + 1}", rest)
+        rest = rest.replace("shortcut.convolution", "downsample.0").replace("shortcut.normalization", "downsample.1")
+        return f"{start}conv_encoder.model.{rest}"
+
+    counts = {"model.backbone.conv_encoder.model.bn1.num_batches_tracked": torch.tensor(7)}
+    return {name(old): tensor for old, tensor in tensors.items()} | counts
+
+
 def image_to_read(config, generator: torch.Generator) -> torch.Tensor:
     size = config.encoder.image_size
     return torch.randn((1, 3, size, size), generator=generator).double()
@@ -105,4 +143,4 @@ def image_and_ids(config, generator: torch.Generator) -> dict:
     return {"images": {"pixel_values": images, "decoder_input_ids": ids}}
 
 
-CASES = [*vision(), *speech(), *writing()]
+CASES = [*vision(), *speech(), *writing(), *finding()]

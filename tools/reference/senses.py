@@ -79,6 +79,8 @@ def image_processors() -> dict:
         "qwen2-vl": t.Qwen2VLImageProcessorPil(patch_size=3, merge_size=2, size={"shortest_edge": 36, "longest_edge": 800}),
         "qwen2-vl-larger": t.Qwen2VLImageProcessorPil(patch_size=4, merge_size=2, size={"shortest_edge": 3000, "longest_edge": 9000}),
         "qwen2-vl-near": t.Qwen2VLImageProcessorPil(patch_size=2, merge_size=2, size={"shortest_edge": 36, "longest_edge": 9000}),
+        "detr": t.DetrImageProcessorPil(size={"shortest_edge": 15, "longest_edge": 17}),
+        "detr-wide": t.DetrImageProcessorPil(size={"shortest_edge": 15, "longest_edge": 100}),
         "plain": vit(do_resize=False, do_normalize=False),
     }
 

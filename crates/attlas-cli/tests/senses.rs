@@ -47,6 +47,33 @@ fn an_image_is_recorded_and_a_row_is_drawn_over_it() {
 }
 
 #[test]
+fn object_queries_say_what_they_found_and_where_they_look() {
+    let detr = r#"{"image_processor_type": "DetrImageProcessor", "size": {"shortest_edge": 18, "longest_edge": 60}}"#;
+    let folder = workplace("detr", detr);
+    let record = ["record", "photo.png", "--model", "model", "-o", "run.safetensors"];
+    let run = Command::new(record).in_folder(&folder).run();
+    assert!(
+        run.succeeds().stdout.contains("1 text; encoder 2 layers and 4 heads, decoder 2 layers and 8 heads, cross 2")
+    );
+    assert!(run.stdout.contains("query  prob.  class"), "{}", run.stdout);
+    assert!(run.stdout.lines().any(|line| line.starts_with("q3 ") && line.contains(" to ")), "{}", run.stdout);
+    let draw = |query: &'static str| {
+        let words = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--layer", "1", "--head", "2"];
+        Command::new(words.into_iter().chain(["--query", query, "-o", "look.svg"])).in_folder(&folder).run()
+    };
+    draw("3").succeeds();
+    let svg = fs::read_to_string(folder.path().join("look.svg")).expect("the picture");
+    assert!(svg.contains("L1H2: what q3 (LABEL_") && svg.contains("A map of 3 × 3 values"), "{svg}");
+    draw("r0c1").succeeds();
+    let svg = fs::read_to_string(folder.path().join("look.svg")).expect("the picture");
+    assert!(svg.contains("what r0c1 looks at"), "{svg}");
+    assert!(draw("7").fails(2).contains("--query 7"));
+    let words = ["record", "photo.png", "--model", "model", "--target", "a cat", "-o", "other.safetensors"];
+    let refused = Command::new(words).in_folder(&folder).run();
+    assert!(refused.fails(2).contains("looks for objects and writes no text: leave out --target"));
+}
+
+#[test]
 fn a_sound_is_recorded_with_its_transcript() {
     let folder = workplace("whisper", WHISPER);
     let words = ["record", "speech.wav", "--model", "model", "--max-tokens", "4", "-o", "run.safetensors"];

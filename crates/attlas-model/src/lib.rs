@@ -65,6 +65,7 @@ pub use run::collect::{HeadMeans, Kept, mean_head_outputs};
 pub use run::generate::Decoding;
 pub use run::input::{Features, Input};
 pub use run::loops::Loops;
+pub use run::objects::Object;
 pub use run::packed::{PackedPair, PackedTexts, SeeLogits};
 pub use run::record::{Generation, Run, RunOptions};
 pub use run::seen::Seen;

@@ -18,6 +18,7 @@ use crate::known_words::KnownWords;
 use crate::modules::{Sentences, transformer_of};
 use crate::run::languages::Languages;
 use crate::run::loops::Loops;
+use crate::run::objects::labels;
 use crate::senses::audio::{Listening, tags};
 use crate::senses::image::Preparation;
 use crate::sight::Sight;
@@ -54,6 +55,8 @@ pub struct Model {
     alignment_heads: Vec<HeadId>,
     /// Frames over which a median is taken before words get their times.
     median_width: usize,
+    /// The names of its classes, by their numbers.
+    pub(crate) labels: Vec<String>,
     /// Whether the folder has a text tower beside the vision tower that was loaded.
     pub(crate) has_text_tower: bool,
     /// How images are prepared, where the folder says so.
@@ -217,6 +220,7 @@ impl Model {
             languages: Languages::default(),
             alignment_heads,
             median_width,
+            labels: labels(config),
             has_text_tower: false,
             preparation: None,
             listening: None,

@@ -111,6 +111,14 @@ impl Case<'_> {
                     check_rows(expected, shares, Some((Kind::Decoder, &found)))
                 }
                 ["logits"] => self.check_logits(expected, &found),
+                ["boxes"] => {
+                    let values = found.objects.iter().flatten().flat_map(|object| object.area).collect();
+                    check_rows(
+                        expected,
+                        &Array { shape: vec![found.objects.len(), found.objects[0].len(), 4], values },
+                        None,
+                    )
+                }
                 _ => continue,
             };
             n_compared += 1;

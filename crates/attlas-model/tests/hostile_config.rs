@@ -81,6 +81,11 @@ fn input(model: &Model) -> Option<Input> {
             let n = shape.iter().product();
             model.features_input(Array { shape, values: vec![0.5; n] }).ok()?
         }
+        Some(Reads::Grid(backbone)) => {
+            let shape = vec![backbone.n_channels, 20, 30];
+            let n = shape.iter().product();
+            model.features_input(Array { shape, values: vec![0.5; n] }).ok()?
+        }
         Some(Reads::Frames(frames)) => {
             let shape = vec![frames.n_mels, 2 * frames.n_positions];
             let n = shape.iter().product();
@@ -94,7 +99,7 @@ fn input(model: &Model) -> Option<Input> {
         }
         None => Input::default(),
     };
-    if model.has(Side::Target) {
+    if model.has(Side::Target) && input.target.is_empty() {
         input.target = model.tokens_from_ids(Side::Target, &[5, 6, 7, 8]).ok()?;
     }
     Some(input)

@@ -6,8 +6,8 @@ mod common;
 use std::sync::Arc;
 
 use attlas_model::{
-    Array, Backward, Dropout, FeedForwardWeights, Input, Linear, Model, PackedPair, PackedTexts, Pass, Projections,
-    RunOptions, Side, Site, Transformer,
+    Array, Backward, Dropout, FeedForwardWeights, Input, Linear, Mixer, Model, PackedPair, PackedTexts, Pass,
+    Projections, RunOptions, Side, Site, Transformer,
 };
 use common::data;
 
@@ -162,7 +162,11 @@ fn moved(transformer: &Transformer, gradients: &Transformer, step: f32) -> Trans
     for (stack, along) in stacks.into_iter().filter_map(|(stack, along)| stack.as_mut().zip(along.as_ref())) {
         for (block, along) in stack.blocks.iter_mut().zip(&along.blocks) {
             let block = Arc::make_mut(block);
-            let both = [Some((&mut block.attention, &along.attention)), block.cross.as_mut().zip(along.cross.as_ref())];
+            let own = match (&mut block.mixer, &along.mixer) {
+                (Mixer::Attention(own), Mixer::Attention(along)) => Some((own, along)),
+                _ => None,
+            };
+            let both = [own, block.cross.as_mut().zip(along.cross.as_ref())];
             for (attention, along) in both.into_iter().flatten() {
                 go(&mut attention.output, &along.output);
                 match (&mut attention.projections, &along.projections) {

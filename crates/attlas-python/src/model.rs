@@ -146,7 +146,8 @@ impl Model {
     /// How the decoder's tokens come about.
     fn decoding(&self, is_given: bool, how: &RunKeys) -> Decoding {
         let is_asked = how.beams.is_some() || how.max_tokens.is_some();
-        let reads_all = !self.inner.has(Side::Target) || (!self.inner.has(Side::Source) && !is_asked);
+        let reads_all =
+            !self.inner.has(Side::Target) || self.inner.finds_objects() || (!self.inner.has(Side::Source) && !is_asked);
         let max_tokens = how.max_tokens.unwrap_or(MAX_TOKENS);
         match how.beams {
             _ if is_given || reads_all => Decoding::TeacherForcing,

@@ -114,8 +114,11 @@ impl Network {
         let feed_forward = group + n_attention;
         let [up, up_bias, down, down_bias, norm_weight, norm_bias] = self.parts(feed_forward);
         let Architecture { d_model, d_ff, .. } = self.architecture;
-        let expert =
-            Expert { up: linear(up, up_bias, [d_ff, d_model]), down: linear(down, down_bias, [d_model, d_ff]) };
+        let expert = Expert {
+            up: linear(up, up_bias, [d_ff, d_model]),
+            down: linear(down, down_bias, [d_model, d_ff]),
+            xielu: None,
+        };
         BlockWeights {
             mixer: Mixer::Attention(self.attention(&config.attention, &config.norm, group, Reads::Itself)),
             cross: config.cross.as_ref().map(|cross| self.attention(cross, &config.norm, group + 1, Reads::Encoder)),

@@ -22,9 +22,10 @@ pub struct PatchesArguments {
     pub image: Option<PathBuf>,
     #[command(flatten)]
     pub one: OneHead,
-    /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token [default: the first]. Of a text with an image in it:
+    /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token; of a model that looks for objects also the number
+    /// of an object query, whose cross-attention is drawn [default: the first]. Of a text with an image in it:
     /// a word, the second of several as it#2, or a token by its place [default: the last].
-    #[arg(long, value_name = "rYcX | CLS | TOKEN")]
+    #[arg(long, value_name = "rYcX | CLS | N | TOKEN")]
     pub query: Option<String>,
     /// Which image of a text, where it has several, counted from 0; --image is its file.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -35,7 +36,7 @@ pub struct PatchesArguments {
 pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArguments) -> Result<Drawn, Failure> {
     let n_items = recording.items.len();
     let item = recording.items.get(common.item).ok_or(attlas::Error::NoItem { item: common.item, n_items })?;
-    let kind = common.kind.unwrap_or_else(|| usual_kind(recording, item));
+    let kind = common.kind.unwrap_or_else(|| usual_kind(recording, item, arguments.query.as_deref()));
     let layer = pick_layer_in(recording, common.view.quantity, kind, arguments.one.layer)?;
     let found = recording.layer(kind, layer)?;
     let grid = one_of(found.key_images(item), arguments.image_number)?;
@@ -66,7 +67,7 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     let in_grid = query.checked_sub(grid.first).filter(|_| is_patch);
     let patches = PatchRow {
         title: view.title().to_owned(),
-        query: queries.tokens[query].text.clone(),
+        query: named(item, queries, kind, query),
         place: in_grid.map(|place| [place / grid.columns, place % grid.columns]),
         grid: [grid.rows, grid.columns],
         weights: row[grid.tokens()].to_vec(),
@@ -82,13 +83,18 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     Ok(Drawn { figure, complaint: checks::complaint_of([&view]) })
 }
 
-/// The kind whose keys are patches: of a text with images in it, the decoder's.
-fn usual_kind(recording: &Recording, item: &Item) -> Kind {
-    match recording.kinds().contains(&Kind::Encoder) {
-        _ if !item.target_images().is_empty() => Kind::Decoder,
-        true => Kind::Encoder,
-        false => Kind::Cross,
+/// The attention that is meant where none is named: of a text with images in it the decoder's, else the encoder's, but cross-attention
+/// where only that has the query.
+fn usual_kind(recording: &Recording, item: &Item, query: Option<&str>) -> Kind {
+    if !item.target_images().is_empty() {
+        return Kind::Decoder;
     }
+    let has = |kind: Kind| recording.kinds().contains(&kind);
+    let is_of = |kind: Kind| query.is_none_or(|query| find(item.queries(kind), query).is_some());
+    if has(Kind::Cross) && (!has(Kind::Encoder) || (!is_of(Kind::Encoder) && is_of(Kind::Cross))) {
+        return Kind::Cross;
+    }
+    Kind::Encoder
 }
 
 /// The image that is meant.
@@ -99,9 +105,24 @@ fn one_of(images: &[PatchGrid], number: usize) -> Result<&PatchGrid, Failure> {
     })
 }
 
+/// What the query is called in the picture: an object query after what it found, too.
+fn named(item: &Item, queries: &Tokens, kind: Kind, query: usize) -> String {
+    let name = &queries.tokens[query].text;
+    match item.predicted.tokens.get(query) {
+        Some(found) if kind == Kind::Cross && *name == format!("q{query}") => format!("{name} ({})", found.text),
+        _ => name.clone(),
+    }
+}
+
+/// The place of a token by its label; of object queries, q0, q1, …, also by the number.
+fn find(tokens: &Tokens, query: &str) -> Option<usize> {
+    let numbered = format!("q{query}");
+    tokens.labels().position(|label| label.eq_ignore_ascii_case(query) || label == numbered)
+}
+
 /// The place of the query among the tokens.
 fn place_of(tokens: &Tokens, grid: &PatchGrid, query: &str) -> Result<usize, Failure> {
-    tokens.labels().position(|label| label.eq_ignore_ascii_case(query)).ok_or_else(|| {
+    find(tokens, query).ok_or_else(|| {
         let labels: Vec<&str> = tokens.labels().collect();
         let are = match labels.as_slice() {
             [before @ .., last] if *last == format!("r{}c{}", grid.rows - 1, grid.columns - 1) => {

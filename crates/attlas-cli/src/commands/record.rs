@@ -18,7 +18,7 @@ use crate::inputs::{
     read_lines, read_texts, run_ids, run_texts,
 };
 use crate::quantities::MapsArguments;
-use crate::terminal::{Terminal, printable};
+use crate::terminal::{Terminal, print_objects, printable};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -108,6 +108,9 @@ pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outco
     run.say_notes();
     for text in &run.outputs {
         writeln!(terminal, "{}", printable(text))?;
+    }
+    for (objects, item) in run.objects.iter().zip(&run.recording.items) {
+        print_objects(objects, item, terminal)?;
     }
     writeln!(terminal, "{}: {}", printable(&arguments.output.display().to_string()), contents(&run.recording))?;
     let outcome = checks::outcome(complaint(&checks).as_deref());

@@ -20,7 +20,7 @@ use crate::inputs::{
 };
 use crate::measures::{heads_of, print_standouts};
 use crate::pages::{PageContent, refuse_no_page, write_page};
-use crate::terminal::{Terminal, draw_heatmap, printable};
+use crate::terminal::{Terminal, draw_heatmap, print_objects, printable};
 use crate::view::ViewArguments;
 
 /// Sentences in the terminal; the page has them all, and so has `attlas describe`.
@@ -95,6 +95,9 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     let mut beside = arguments.content.beside(&[(raw, recording)])?;
     if !arguments.json {
         print_outputs(&run, terminal)?;
+        for (objects, item) in run.objects.iter().zip(&recording.items) {
+            print_objects(objects, item, terminal)?;
+        }
         print_map(recording, arguments, terminal)?;
     }
     let (all, item) = (heads_of(recording, None, &Annotations::NONE)?, arguments.item.unwrap_or(0));

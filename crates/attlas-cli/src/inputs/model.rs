@@ -8,8 +8,8 @@ use attlas_model::explain::knock_out::keeping_head_outputs;
 use attlas_model::explain::{HeadPattern, traced};
 use attlas_model::sentences;
 use attlas_model::{
-    ContactWeights, Decoding, Error, Input, LoadOptions, Loops, Model, Pass, Precision, Run, RunOptions, Side, Site,
-    Tower,
+    ContactWeights, Decoding, Error, Input, LoadOptions, Loops, Model, Object, Pass, Precision, Run, RunOptions, Side,
+    Site, Tower,
 };
 use clap::{Args, ValueEnum};
 
@@ -210,7 +210,7 @@ impl RunArguments {
     /// How the decoder's tokens come about when the target is not given.
     pub fn generation(&self, model: &Model) -> Decoding {
         let is_asked = self.beam.is_some() || self.max_tokens.is_some();
-        if !model.has(Side::Target) || (!model.has(Side::Source) && !is_asked) {
+        if !model.has(Side::Target) || model.finds_objects() || (!model.has(Side::Source) && !is_asked) {
             return Decoding::TeacherForcing;
         }
         let max_tokens = self.max_tokens.unwrap_or(MAX_TOKENS);
@@ -257,6 +257,8 @@ pub struct TextRun {
     pub recording: Recording,
     /// The text generated for each input; empty when nothing was generated.
     pub outputs: Vec<String>,
+    /// What each object query of each image found; empty where the model looks for no objects.
+    pub objects: Vec<Vec<Object>>,
     /// Options that would say what was left open.
     pub hints: Vec<&'static str>,
     /// The head of cross-attention that is known to align best, in the row that predicts a word.
@@ -270,7 +272,15 @@ pub struct TextRun {
 /// A recording that was opened: nothing was run.
 impl From<Recording> for TextRun {
     fn from(recording: Recording) -> TextRun {
-        TextRun { recording, outputs: Vec::new(), hints: Vec::new(), aligns: None, contacts: None, experts: Vec::new() }
+        TextRun {
+            recording,
+            outputs: Vec::new(),
+            objects: Vec::new(),
+            hints: Vec::new(),
+            aligns: None,
+            contacts: None,
+            experts: Vec::new(),
+        }
     }
 }
 
@@ -394,6 +404,9 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
     let decoding = if texts.targets.is_empty() { options.generation(&model) } else { Decoding::TeacherForcing };
     if !model.has(Side::Target) {
         options.refuse_generation(&format!("{} has no decoder", model.name()))?;
+    }
+    if model.finds_objects() {
+        options.refuse_generation(&format!("{} looks for objects and writes no text", model.name()))?;
     }
     let mut run = run_inputs(&model, &inputs, decoding, options)?;
     if apart.is_some() {
@@ -542,7 +555,7 @@ pub fn run_inputs(
         if model.leaves_language_open() { vec!["--to chooses the language that is written"] } else { Vec::new() };
     let aligns = model.alignment_heads().first().copied();
     let contacts = model.transformer().readout.contacts.clone();
-    Ok(TextRun { recording: run.recording, outputs, hints, aligns, contacts, experts })
+    Ok(TextRun { recording: run.recording, outputs, objects: run.objects, hints, aligns, contacts, experts })
 }
 
 #[cfg(test)]

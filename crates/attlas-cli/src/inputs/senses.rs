@@ -27,6 +27,12 @@ pub fn input_of(model: &Model, source: &str, target: Option<&str>) -> Result<Inp
     let path = Path::new(source);
     if model.reads_images() && model.has(Side::Target) {
         let input = model.image_input(path)?;
+        if target.is_some() && model.finds_objects() {
+            return Err(Failure::Usage(format!(
+                "{} looks for objects and writes no text: leave out --target",
+                model.name()
+            )));
+        }
         return Ok(match target {
             Some(target) => Input { target: model.target_tokens(target)?, ..input },
             None => input,

@@ -3,6 +3,7 @@
 mod color;
 mod heatmap;
 mod label;
+mod objects;
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::path::Path;
 pub use color::{ColorChoice, ColorDepth};
 pub use heatmap::draw_heatmap;
 pub use label::{clip, pad, width, wrapped};
+pub use objects::print_objects;
 
 use serde::Serialize;
 

@@ -116,7 +116,15 @@ impl AttentionCall<'_> {
         };
         if let Some(packing) = self.packings() {
             let (text, dropout) = (self.plan.text(0), self.dropout);
-            let maps = Maps { inputs: inputs(0), text, edits: &edits, dropout, packing: Some(packing), weights: &[] };
+            let maps = Maps {
+                inputs: inputs(0),
+                added: None,
+                text,
+                edits: &edits,
+                dropout,
+                packing: Some(packing),
+                weights: &[],
+            };
             let goes_back = self.plan.parts(self.kind, self.index).outputs;
             let mut kept = vec![0.0; if goes_back { maps.n_weights() } else { 0 }];
             maps.attend(context, &mut kept);

@@ -133,10 +133,7 @@ impl AddedWeights {
     fn of_head(&self, config: &Attention, heads: Heads<'_>, [item, head]: [usize; 2]) -> Vec<f32> {
         let (n, n_heads) = (heads.n, config.n_heads);
         match self {
-            AddedWeights::Ways { table, grid } => {
-                let way = |query: usize, key: usize| table[way(query, key, *grid) * n_heads + head];
-                (0..n).flat_map(|query| (0..n).map(move |key| way(query, key))).collect()
-            }
+            AddedWeights::Ways { table, grid } => ways(table, *grid, n, n_heads, head).collect(),
             AddedWeights::Gated { table, max_distance, gate, factors } => {
                 let n_buckets = table.len() / n_heads;
                 let of_offset = |offset| {
@@ -160,6 +157,23 @@ impl AddedWeights {
             }
         }
     }
+}
+
+impl AddedWeights {
+    /// What is added to the scores of all heads, where neither queries nor hidden states have a part in it. Shape `[n_heads, n, n]`.
+    pub(super) fn of_ways(&self, n: usize, n_heads: usize) -> Option<Vec<f32>> {
+        match self {
+            AddedWeights::Ways { table, grid } => {
+                Some((0..n_heads).flat_map(|head| ways(table, *grid, n, n_heads, head)).collect())
+            }
+            AddedWeights::Gated { .. } => None,
+        }
+    }
+}
+
+/// A head's numbers for each way of each query to each key. Shape `[n, n]`.
+fn ways(table: &[f32], grid: [usize; 2], n: usize, n_heads: usize, head: usize) -> impl Iterator<Item = f32> {
+    (0..n).flat_map(move |query| (0..n).map(move |key| table[way(query, key, grid) * n_heads + head]))
 }
 
 /// The row of a table of ways from patch to patch: by rows and columns, then three for the row before the patches: from it, to it, to

@@ -26,6 +26,12 @@ pub(crate) fn embed(
         (Reads::Patches(patches), ReadWeights::Patches(stored), Some(features)) => {
             embed_patches(config.width, patches, stored, batch.n, features, stream);
         }
+        (Reads::Grid(backbone), ReadWeights::Grid(stored), Some(features)) => {
+            let n_values: usize = features.shape.iter().product();
+            let items = features.values.chunks_exact(n_values).zip(stream.chunks_exact_mut(batch.n * config.width));
+            let sides = [features.shape[1], features.shape[2]];
+            items.for_each(|(image, rows)| rows.copy_from_slice(&stored.forward(backbone, image, sides)));
+        }
         (Reads::Frames(_), ReadWeights::Frames(convolutions), Some(features)) => {
             let n_values: usize = features.shape.iter().product();
             let items = features.values.chunks_exact(n_values).zip(stream.chunks_exact_mut(batch.n * config.width));

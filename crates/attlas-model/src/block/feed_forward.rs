@@ -1,6 +1,6 @@
 //! The feed-forward sublayer: position by position, gated or not, one or a mixture of experts.
 
-use attlas_kernels::{Gate, Onto};
+use attlas_kernels::{Gate, Onto, Slope};
 use rayon::prelude::*;
 
 use super::weights::{Expert, FeedForwardWeights};
@@ -50,16 +50,57 @@ pub(super) fn expert_forward(
     } else {
         let hidden = sized(&mut hidden, n_rows * d_hidden);
         expert.up.forward(input, hidden, config.activation);
+        if let Some(xielu) = expert.xielu {
+            xielu.apply(hidden);
+        }
         expert.down.forward_to(hidden, output, onto);
     }
     workspace.hidden = hidden;
 }
 
+/// A non-linearity whose slopes are learnt (Huang & Schlag 2024).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Xielu {
+    /// The factor on `x²` above 0.
+    pub above: f32,
+    /// The factor on `e^x − 1 − x` below.
+    pub below: f32,
+    /// The factor on `x` on both sides.
+    pub beta: f32,
+    /// What the exponential sees at most; a little less than 0.
+    pub epsilon: f32,
+}
+
+impl Xielu {
+    /// Applies it in place.
+    pub(super) fn apply(self, values: &mut [f32]) {
+        values.par_chunks_mut(CHUNK).for_each(|values| values.iter_mut().for_each(|x| *x = self.of(*x)));
+    }
+
+    fn of(self, x: f32) -> f32 {
+        let curved = if x > 0.0 { self.above * x * x } else { (x.min(self.epsilon).exp_m1() - x) * self.below };
+        curved + self.beta * x
+    }
+
+    /// Multiplies a gradient by the slope at each of `inputs`.
+    pub(super) fn go_back(self, slope: Slope, inputs: &[f32], gradient: &mut [f32]) {
+        let of = |x: f32| match slope {
+            Slope::Share if x != 0.0 => self.of(x) / x,
+            _ if x > 0.0 => 2.0 * self.above * x + self.beta,
+            _ => ((if x < self.epsilon { x.exp() } else { 0.0 }) - 1.0) * self.below + self.beta,
+        };
+        inputs.iter().zip(gradient).for_each(|(x, d)| *d *= of(*x));
+    }
+}
+
+/// Numbers that one thread takes at a time.
+const CHUNK: usize = 1 << 14;
+
 impl FeedForward {
     /// What the gate's half of a hidden layer does to the other half; `None` where there is no gate.
     pub(super) fn gate(&self) -> Option<Gate> {
         match self.gating {
-            Gating::None => None,
+            Gating::None | Gating::Xielu => None,
             Gating::Gated => Some(Gate::Of(self.activation)),
             Gating::Clamped { limit, alpha } => Some(Gate::Clamped { limit, alpha }),
         }

@@ -14,7 +14,7 @@ use super::rope::PatchPlaces;
 use super::state::{AttentionCall, Batch, LayerState, Source, StackState};
 use super::weights::{BlockWeights, FeedForwardWeights, Mixer, StackWeights};
 use super::workspace::{Workspace, sized};
-use crate::config::{Block, Patches, Reads, Residual, SideConvolution, Stack};
+use crate::config::{Block, Patches, Places, Reads, Residual, SideConvolution, Stack};
 
 use attlas::Kind;
 
@@ -121,6 +121,25 @@ impl<'a> StackRef<'a> {
             _ => PatchPlaces { positions: batch.positions.unwrap_or_default().to_vec(), ..PatchPlaces::default() },
         };
         workspace.begin_pass(past, batch.n_positions(), batch.lengths(past), places);
+        workspace.added = self.places(batch);
+    }
+
+    /// What is added to the hidden states for queries and keys; empty where nothing is. Shape `[n_items · n, d_model]`.
+    pub fn places(self, batch: Batch<'_>) -> Vec<f32> {
+        let d_model = self.config.d_model;
+        match (self.config.places, &self.config.embedding.reads, batch.features) {
+            (Some(Places::Grid), Reads::Grid(backbone), Some(features)) => {
+                let sides = backbone.grid([features.shape[1], features.shape[2]]);
+                sines_of_grid(sides, d_model).repeat(batch.n_items)
+            }
+            (Some(Places::Table), ..) => {
+                let mut rows = vec![0.0; batch.ids.len() * d_model]; // [n_items · n, d_model]
+                let table = &self.weights.embedding.tokens;
+                rows.chunks_exact_mut(d_model).zip(batch.ids).for_each(|(row, id)| table.row(*id as usize, row));
+                rows
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// A block, and what its attention is called with after so many `past` positions.
@@ -156,6 +175,23 @@ impl<'a> StackRef<'a> {
             state.hidden.push(stream.to_vec());
         }
     }
+}
+
+/// Sines and cosines of each place of a grid: of its row as a share of all rows, then of its column, both up to 2π, each pair of columns
+/// with a frequency of its own (Carion et al. 2020, §A.4). Shape `[rows · columns, d_model]`.
+fn sines_of_grid([n_rows, n_columns]: [usize; 2], d_model: usize) -> Vec<f32> {
+    let half = d_model / 2;
+    let along = |place: usize, n: usize| -> Vec<f32> {
+        let angle = (place + 1) as f64 / (n as f64 + 1e-6) * std::f64::consts::TAU;
+        let column = |column: usize| {
+            let angle = angle / 10_000_f64.powf((2 * (column / 2)) as f64 / half as f64);
+            (if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
+        };
+        (0..half).map(column).collect()
+    };
+    let columns: Vec<Vec<f32>> = (0..n_columns).map(|column| along(column, n_columns)).collect();
+    let rows = (0..n_rows).map(|row| along(row, n_rows));
+    rows.flat_map(|row| columns.iter().flat_map(move |column| [row.as_slice(), column].concat())).collect()
 }
 
 impl Patches {

@@ -17,6 +17,8 @@ const ROWS: usize = 64;
 pub(super) struct Maps<'a> {
     /// Queries, keys, values, and how scores are formed.
     pub inputs: Inputs<'a>,
+    /// What is added to scores besides. Shape `[n_heads, n_queries, n_keys]`.
+    pub added: Option<&'a [f32]>,
     /// The number of the text that the item is.
     pub text: usize,
     /// What the plan changes in the weights.
@@ -114,7 +116,10 @@ impl Maps<'_> {
                 continue;
             }
             let bias = key_bias.map_or(0.0, |bias| bias[part.head * shape.n_keys + column]);
-            scores[place] = scoring.score(part.head, query, key, f64::from(dots[place])) + f64::from(bias);
+            let row = part.head * shape.n_queries + part.origin[0] + query;
+            let added = self.added.map_or(0.0, |added| added[row * shape.n_keys + column]);
+            let score = scoring.score(part.head, query, key, f64::from(dots[place]));
+            scores[place] = score + f64::from(bias) + f64::from(added);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The generic Transformer: its weights, and what is computed with them, forwards.
 
 pub(crate) mod attention;
+pub mod backbone;
 pub mod backward;
 pub mod convolution;
 pub(crate) mod disentangled;

@@ -144,6 +144,11 @@ impl<'a> Found<'a> {
                 self.plain(format!("{name}.leading"), &patches.leading);
                 self.plain(format!("{name}.patches.positions"), &patches.positions);
             }
+            ReadWeights::Grid(backbone) => {
+                for (index, linear) in backbone.linears().into_iter().enumerate() {
+                    self.linear(&format!("{name}.grid.{index}"), linear);
+                }
+            }
             ReadWeights::Frames(convolutions) => {
                 for (index, convolution) in convolutions.iter().enumerate() {
                     self.linear(&format!("{name}.frames.{index}"), &convolution.linear);

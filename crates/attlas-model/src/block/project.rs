@@ -18,6 +18,8 @@ struct Projecting<'a> {
     config: &'a Attention,
     weights: &'a AttentionWeights,
     turns: Option<&'a Turns>,
+    /// What is added to the input for queries and keys. Shape `[n_items · n, d_model]`.
+    added: &'a [f32],
 }
 
 /// The columns of a projection that become heads.
@@ -47,11 +49,12 @@ impl AttentionCall<'_> {
         let mut projected = std::mem::take(&mut workspace.projected);
         let place = config.rotary.as_ref().map(|rotary| workspace.find_turns(rotary));
         let turns = place.map(|place| workspace.turns(place));
-        let projecting = Projecting { call: self, config, weights, turns };
+        let projecting = Projecting { call: self, config, weights, turns, added: &workspace.added };
         match &weights.projections {
             Projections::Joint(linear) => {
                 let rows = sized(&mut projected, self.n_items * self.n * config.joint_width());
                 linear.forward(input, rows, Activation::Identity);
+                add_places(linear, &workspace.added, rows, config.query_width() + config.key_width());
                 projecting.joint(rows, queries, state);
             }
             Projections::Latent(latent) => {
@@ -104,6 +107,9 @@ impl Columns<'_> {
             if let Some(turns) = self.turns {
                 turns.apply(item, call.position(step), row);
             }
+            if let Some((norm, QkScope::Turned)) = self.norm {
+                norm.normalise(row);
+            }
         }
     }
 }
@@ -111,7 +117,7 @@ impl Columns<'_> {
 impl Projecting<'_> {
     /// Queries, keys and values of the same tokens, side by side. Shape of `rows`: `[n_items · n, joint_width]`.
     fn joint(self, rows: &mut [f32], queries: &mut Vec<f32>, state: &mut LayerState) {
-        let Projecting { call, config, weights, turns } = self;
+        let Projecting { call, config, weights, turns, .. } = self;
         let (q, k, width) = (config.query_width(), config.key_width(), config.joint_width());
         if config.finishes_rows() {
             finish_rows(config, weights, rows, width);
@@ -128,10 +134,11 @@ impl Projecting<'_> {
 
     /// The queries of a layer that looks at another stack.
     fn queries(self, linear: &Linear, input: &[f32], projected: &mut Vec<f32>, queries: &mut Vec<f32>) {
-        let Projecting { call, config, weights, .. } = self;
+        let Projecting { call, config, weights, added, .. } = self;
         let width = config.query_width();
         let rows = sized(projected, call.n_items * call.n * width);
         linear.forward(input, rows, Activation::Identity);
+        add_places(linear, added, rows, width);
         let columns = self.columns(rows, width);
         call.split(Columns { norm: self.norm(&weights.query_norm), ..columns }, queries, 0, call.n);
     }
@@ -143,6 +150,7 @@ impl Projecting<'_> {
         let width = config.key_width() + config.value_width();
         let rows = sized(projected, call.n_items * source.n * width);
         linear.forward(source.hidden, rows, Activation::Identity);
+        add_places(linear, source.places, rows, config.key_width());
         let call = AttentionCall { n: source.n, past: 0, ..call };
         let columns = self.columns(rows, width);
         let keys = Columns { n_heads: config.n_kv_heads, norm: self.norm(&weights.key_norm), ..columns };
@@ -204,6 +212,18 @@ pub(super) fn finish_rows(config: &Attention, weights: &AttentionWeights, rows: 
             row.iter_mut().for_each(|x| *x = x.clamp(-clip, clip));
         }
     });
+}
+
+/// Adds to the first columns what comes of places that are added to the input. Shapes `[n, d_in]` and `[n, d_out]`.
+fn add_places(linear: &Linear, places: &[f32], rows: &mut [f32], n_columns: usize) {
+    if places.is_empty() {
+        return;
+    }
+    let mut added = vec![0.0; rows.len()]; // [n, d_out]
+    Linear { bias: None, ..linear.clone() }.forward(places, &mut added, Activation::Identity);
+    for (row, added) in rows.chunks_exact_mut(linear.d_out).zip(added.chunks_exact(linear.d_out)) {
+        row[..n_columns].iter_mut().zip(added).for_each(|(x, a)| *x += a);
+    }
 }
 
 /// Makes each group longer, from `old` to `new` numbers; the new places hold anything.

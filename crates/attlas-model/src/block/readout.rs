@@ -12,7 +12,7 @@ impl Transformer {
             Readout::None => 0,
             Readout::Positions { .. } => 1,
             Readout::Tokens { n_tokens, .. } => n_tokens,
-            Readout::Classes { n, .. } => n,
+            Readout::Classes { n, .. } | Readout::Objects { n } => n,
         }
     }
 
@@ -25,6 +25,22 @@ impl Transformer {
             logits.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
         }
         logits
+    }
+
+    /// The boxes that rows read off an image: middle from the left and from the top, width and height, as shares of the image; empty
+    /// where the model reads none. Shapes `[n, d_model]` and `[n, 4]`.
+    pub(crate) fn boxes(&self, hidden: &[f32]) -> Vec<f32> {
+        let mut rows = Cow::Borrowed(hidden); // [n, d_model]
+        let last = self.readout.boxes.len().saturating_sub(1);
+        for (place, layer) in self.readout.boxes.iter().enumerate() {
+            let mut output = vec![0.0; rows.len() / layer.d_in * layer.d_out];
+            layer.forward(&rows, &mut output, if place == last { Activation::Identity } else { Activation::Relu });
+            rows = Cow::Owned(output);
+        }
+        match self.readout.boxes.is_empty() {
+            true => Vec::new(),
+            false => rows.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+        }
     }
 
     /// Whether logits are cut, so that the way back needs them.
@@ -58,6 +74,7 @@ impl Transformer {
             Readout::Tokens { transform, scale, softcap, .. } => {
                 Some(Stages { transform: transform.as_ref(), scale: *scale, softcap: *softcap })
             }
+            Readout::Objects { .. } => Some(Stages { transform: None, scale: 1.0, softcap: None }),
             Readout::Positions { transform } | Readout::Classes { transform, .. } => {
                 Some(Stages { transform: transform.as_ref(), scale: 1.0, softcap: None })
             }

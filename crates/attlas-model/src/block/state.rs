@@ -67,6 +67,8 @@ pub(crate) struct Source<'a> {
     pub hidden: &'a [f32],
     /// Tokens of each item.
     pub n: usize,
+    /// What is added to the hidden states for keys; empty where nothing is. Shape `[n_items, n, d_source]`.
+    pub places: &'a [f32],
     /// Which are not padding; all when `None`. Shape `[n_items, n]`.
     pub valid: Option<&'a [bool]>,
     /// The texts that the one item is, where it is several.

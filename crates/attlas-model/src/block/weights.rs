@@ -5,7 +5,9 @@ use std::sync::Arc;
 use attlas::Scoring;
 use attlas_kernels::Precision;
 
+use super::backbone::BackboneWeights;
 use super::convolution::{Convolution, GroupedConvolution};
+use super::feed_forward::Xielu;
 use super::linear::{Linear, Weight};
 use super::norm::NormWeights;
 use super::recurrence::RecurrenceWeights;
@@ -63,6 +65,8 @@ pub enum ReadWeights {
     Tokens,
     /// An image's patches.
     Patches(PatchWeights),
+    /// An image through the convolutions of a ResNet.
+    Grid(BackboneWeights),
     /// A spectrogram's frames, through both in turn.
     Frames([Convolution; 2]),
     /// A sound's samples, through all in turn.
@@ -294,6 +298,8 @@ pub struct Expert {
     pub up: Linear,
     /// Shape `[d_model, d_hidden]`.
     pub down: Linear,
+    /// A learnt non-linearity between them, where there is one.
+    pub xielu: Option<Xielu>,
 }
 
 /// The weights of a readout.
@@ -303,6 +309,8 @@ pub struct ReadoutWeights {
     pub transform: Option<(Linear, Option<NormWeights>)>,
     /// The output matrix. Shape `[n_tokens or n_classes, width]`.
     pub output: Option<Linear>,
+    /// Read a box of a hidden state, in order; none where no boxes are read.
+    pub boxes: Vec<Linear>,
     /// Reads contacts off the maps of the encoder.
     pub contacts: Option<ContactWeights>,
 }
@@ -349,6 +357,7 @@ impl Transformer {
         if let Some(output) = &mut self.readout.output {
             work(output);
         }
+        self.readout.boxes.iter_mut().for_each(work);
     }
 }
 
@@ -358,6 +367,7 @@ impl StackWeights {
         match &mut self.embedding.reads {
             ReadWeights::Tokens => {}
             ReadWeights::Patches(patches) => work(&mut patches.projection),
+            ReadWeights::Grid(backbone) => backbone.each(work),
             ReadWeights::Frames(convolutions) => {
                 convolutions.iter_mut().for_each(|convolution| work(&mut convolution.linear))
             }

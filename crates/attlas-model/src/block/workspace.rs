@@ -28,6 +28,8 @@ pub(crate) struct Workspace {
     pub hidden: Vec<f32>,
     /// Gate and up columns of a gated feed-forward.
     pub gated: Vec<f32>,
+    /// What is added to hidden states for queries and keys; empty where nothing is. Shape `[n_items · n, d_model]`.
+    pub added: Vec<f32>,
     turns: Vec<(Rotary, Turns)>,
     start: usize,
     n: usize,

@@ -228,7 +228,7 @@ pub enum PlaceScale {
     Patches,
 }
 
-/// Norms on queries and keys before rotary positions.
+/// Norms on queries and keys, before rotary positions or after them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QkNorm {
     /// Which norm it is, with its epsilon.
@@ -246,6 +246,8 @@ pub enum QkScope {
     OwnHead,
     /// All heads together (OLMo 2).
     All,
+    /// Each head, with the same weights, after it was turned by its position (Hunyuan).
+    Turned,
 }
 
 /// A bias that falls with the distance on both sides, up to the largest distance. Shape of `slopes`: `[n_heads]`.
@@ -330,6 +332,17 @@ impl Attention {
             }
             (None, None) => None,
         }
+    }
+
+    /// Why no gradients go back through the scores, where none do.
+    pub(crate) fn why_no_gradients(&self) -> Option<&'static str> {
+        // ways from patch to patch are numbers beside products
+        self.why_dense().filter(|_| !matches!(self.added, Some(AddedScores::Ways { .. })))
+    }
+
+    /// Whether queries and keys are normalised after they were turned.
+    pub(crate) fn is_normed_turned(&self) -> bool {
+        self.qk_norm.is_some_and(|qk| qk.scope == QkScope::Turned)
     }
 
     /// Width of all query heads side by side.

@@ -108,6 +108,14 @@ impl ConfigFile {
         ConfigFile { supposed, ..self.clone() }
     }
 
+    /// The same with other values than the file has, for fields written with what stands before them: what a family's own code makes
+    /// of it.
+    pub(crate) fn with_values(&self, values: impl IntoIterator<Item = (String, Value)>) -> ConfigFile {
+        let mut supposed = self.supposed.clone();
+        supposed.extend(values);
+        ConfigFile { supposed, ..self.clone() }
+    }
+
     /// The sizes and truth values that were read so far, by their fields as messages name them.
     pub(crate) fn readings(&self) -> BTreeMap<String, Reading> {
         self.readings.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -2,6 +2,7 @@
 
 mod alignment_heads;
 mod attention;
+mod backbone;
 pub(crate) mod file;
 mod readout;
 mod reads;
@@ -14,10 +15,11 @@ pub use attention::{
     Rotary,
 };
 pub use attlas_kernels::Activation;
+pub use backbone::{Backbone, GridConvolution, ResidualLayer, ResidualLayers, Stage};
 pub use readout::{Output, Pooled, Readout, Transform};
 pub use reads::{
-    Disentangled, Frames, Leading, OtherGrids, PatchMatrix, Patches, PositionConvolution, Reads, SampleConvolution,
-    SampleNorms, Samples, SideConvolution,
+    Disentangled, Frames, ImageRows, Leading, OtherGrids, PatchMatrix, Patches, PositionConvolution, Reads,
+    SampleConvolution, SampleNorms, Samples, SideConvolution,
 };
 pub use recurrence::{Delta, Mamba, Mamba2, Recurrence, Rule};
 
@@ -104,6 +106,17 @@ pub struct Stack {
     pub convolution: Option<SideConvolution>,
     /// The norm on the table that [`Disentangled`] scores share.
     pub distance_norm: Option<Norm>,
+    /// What says, in each layer anew, where a row stands.
+    pub places: Option<Places>,
+}
+
+/// Rows that each layer adds to what queries and keys are made of, and not to what values are made of (DETR).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// Sines and cosines of a place's row and column as shares of the grid.
+    Grid,
+    /// The rows of the table of ids, which the first hidden states have nothing of.
+    Table,
 }
 
 /// From ids to hidden states: `norm(scale · E[id] + positions + types)`, then a projection where the widths differ.
@@ -249,6 +262,8 @@ pub struct FeedForward {
 pub enum Gating {
     /// `activation(up)`.
     None,
+    /// The same with a learnt non-linearity (Apertus; Huang & Schlag 2024): `α₊x² + βx` above 0, `α₋(e^min(x, ε) − 1 − x) + βx` below.
+    Xielu,
     /// `activation(gate) · up`.
     Gated,
     /// `min(gate, limit) · sigmoid(alpha · gate) · (clamp(up, ±limit) + 1)` (GPT-OSS).
@@ -391,7 +406,16 @@ impl Stack {
 
     /// Blocks after an embedding, nothing else.
     pub fn new(d_model: usize, embedding: Embedding, blocks: Vec<Block>) -> Stack {
-        Stack { d_model, embedding, blocks, stored_as: None, final_norm: None, convolution: None, distance_norm: None }
+        Stack {
+            d_model,
+            embedding,
+            blocks,
+            stored_as: None,
+            final_norm: None,
+            convolution: None,
+            distance_norm: None,
+            places: None,
+        }
     }
 
     /// Each layer's attention to the stack's own tokens, with its index; layers without attention have none.

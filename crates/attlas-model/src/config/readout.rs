@@ -27,6 +27,11 @@ pub enum Readout {
         /// Applied first.
         transform: Option<Transform>,
     },
+    /// A score per class for each row, the last class being none, and the box of what it found (DETR).
+    Objects {
+        /// How many classes, that of nothing included.
+        n: usize,
+    },
     /// A score per class, from one row for the whole input.
     Classes {
         /// How many classes.

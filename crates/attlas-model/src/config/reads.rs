@@ -1,5 +1,7 @@
 //! What a stack reads other than ids: images cut into patches, spectrograms.
 
+use super::Backbone;
+
 /// What the first hidden states of a stack are made of.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reads {
@@ -7,10 +9,48 @@ pub enum Reads {
     Tokens,
     /// An image, cut into square patches (Dosovitskiy et al. 2021).
     Patches(Patches),
+    /// An image, through the convolutions of a ResNet (Carion et al. 2020).
+    Grid(Backbone),
     /// A log-mel spectrogram, through two convolutions (Radford et al. 2022).
     Frames(Frames),
     /// The samples of a sound, through convolutions (Baevski et al. 2020).
     Samples(Samples),
+}
+
+impl Reads {
+    /// Whether images are read.
+    pub fn is_of_images(&self) -> bool {
+        matches!(self, Reads::Patches(_) | Reads::Grid(_))
+    }
+
+    /// How the rows lie that come of an image of so many pixels (height, width); `None` where no images are read.
+    pub fn image_rows(&self, pixels: [usize; 2]) -> Option<ImageRows> {
+        match self {
+            Reads::Patches(patches) => {
+                let grid = pixels.map(|n| n / patches.side);
+                let covered = grid.map(|n| n * patches.side);
+                Some(ImageRows { n_channels: patches.n_channels, n_leading: patches.n_leading(), grid, covered })
+            }
+            Reads::Grid(backbone) => {
+                let (n_channels, grid) = (backbone.n_channels, backbone.grid(pixels));
+                Some(ImageRows { n_channels, n_leading: 0, grid, covered: pixels })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The rows that come of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageRows {
+    /// Colours of a pixel.
+    pub n_channels: usize,
+    /// Rows before those of the grid.
+    pub n_leading: usize,
+    /// Rows and columns of the grid.
+    pub grid: [usize; 2],
+    /// Pixels that the grid covers, from the top and from the left.
+    pub covered: [usize; 2],
 }
 
 /// How an image becomes rows: each patch through one matrix, learnt rows before them.

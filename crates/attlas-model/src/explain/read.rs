@@ -246,6 +246,7 @@ fn features(model: &Model, input: &Input) -> Option<Side> {
     let values = input.features.as_ref()?.array.clone();
     let places = match &model.transformer.architecture.encoder.as_ref()?.embedding.reads {
         Reads::Patches(patches) => Places::Patches { n_leading: patches.n_leading(), side: patches.side },
+        Reads::Grid(_) => return None, // refused before: nothing goes back to such an image
         Reads::Frames(_) => Places::Frames,
         Reads::Samples(samples) => {
             Places::Samples { hop: samples.hop(), n_tokens: samples.n_positions(values.values.len()) }

@@ -290,6 +290,10 @@ impl<'a> Pair<'a> {
             Some("its scores are more than one product of queries and keys with a bias of their distance")
         } else if config.rotary.as_ref().is_some_and(|rotary| rotary.is_by_place()) {
             Some("it turns queries and keys by the places of patches in an image")
+        } else if architecture.encoder.iter().chain(&architecture.decoder).any(|stack| stack.places.is_some()) {
+            Some("it adds places to what queries and keys are made of, in each layer")
+        } else if config.is_normed_turned() {
+            Some("it normalises queries and keys after they were turned")
         } else if config.latent.is_some() {
             Some("its queries and keys are made of narrower states with a norm between")
         } else if config.clip.is_some() {

@@ -24,6 +24,7 @@ const CLASSES: &[(&str, f32, f64, Option<i64>)] = &[
     ("seed_oss", 1e-6, 10_000.0, None),
     ("arcee", 1e-5, 10_000.0, None),
     ("helium", 1e-8, 100_000.0, None),
+    ("hunyuan_v1_dense", 1e-5, 10_000.0, None),
     ("ernie4_5", 1e-5, 500_000.0, None),
     ("exaone4", 1e-5, 10_000.0, Some(4096)),
     ("mixtral", 1e-5, 1_000_000.0, None),

@@ -1,6 +1,6 @@
 //! GPT-OSS (OpenAI 2025): Llama with learnt sinks, windows in every other layer, and experts.
 
-use super::{Family, llama, mixture, readouts};
+use super::{Family, llama, mixture, readouts, rotary};
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Biases, FeedForward, Gating, Routing};
@@ -11,12 +11,14 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["gpt_oss"],
     about: "GPT-OSS (OpenAI 2025)",
     read,
-    tested: &[("gpt-oss", "sinks, experts, windows, YaRN, bf16"), ("gpt-oss-mxfp4", "experts in MXFP4")],
+    tested: &[("gpt-oss", "sinks, experts, windows, YaRN, bf16"), ("gpt-oss-mxfp4", "experts in MXFP4, RoPE left out")],
     texts: &[],
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
-    let config = &config.defaulting(&[("rms_norm_eps", 1e-5), ("rope_theta", 150_000.0)]);
+    let yarn = [("factor", 32.into()), ("original_max_position_embeddings", 4096.into()), ("truncate", false.into())];
+    let config =
+        &rotary::with_default(config, "yarn", &yarn).defaulting(&[("rms_norm_eps", 1e-5), ("rope_theta", 150_000.0)]);
     let n_layers = config.layers_or("num_hidden_layers", 36)?;
     let window = readouts::window(config.size_or("sliding_window", 128)?);
     let sliding = readouts::sliding_layers(config, n_layers)?

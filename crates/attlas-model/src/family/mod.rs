@@ -3,6 +3,7 @@
 
 mod albert;
 mod alibi_bert;
+mod apertus;
 mod bart;
 mod bart_text;
 mod beit;
@@ -14,11 +15,13 @@ mod deberta;
 mod deepseek;
 #[cfg(test)]
 mod defaults_tests;
+mod detr;
 mod dinov2;
 mod dinov3;
 mod distilbert;
 mod electra;
 mod esm;
+mod esmc;
 mod eurobert;
 mod exaone;
 mod falcon;
@@ -33,6 +36,7 @@ mod gpt_oss;
 mod gptj;
 mod granite;
 mod granite_hybrid;
+mod hunyuan;
 mod internlm;
 mod jamba;
 mod llama;
@@ -52,6 +56,7 @@ mod qwen_vision;
 mod readouts;
 mod recurrent;
 mod roberta;
+mod roformer;
 mod rotary;
 mod rotary_bert;
 mod sight;
@@ -122,6 +127,7 @@ pub const FAMILIES: &[Family] = &[
     distilbert::FAMILY,
     albert::FAMILY,
     electra::FAMILY,
+    roformer::FAMILY,
     mpnet::FAMILY,
     modernbert::FAMILY,
     deberta::FAMILY,
@@ -130,6 +136,7 @@ pub const FAMILIES: &[Family] = &[
     rotary_bert::JINA,
     eurobert::FAMILY,
     esm::FAMILY,
+    esmc::FAMILY,
     gpt2::FAMILY,
     gpt_bigcode::FAMILY,
     gpt_neo::FAMILY,
@@ -165,6 +172,8 @@ pub const FAMILIES: &[Family] = &[
     exaone::EXAONE4,
     internlm::INTERNLM2,
     internlm::INTERNLM3,
+    hunyuan::FAMILY,
+    apertus::FAMILY,
     near_llama::SEED_OSS,
     near_llama::ARCEE,
     near_llama::HELIUM,
@@ -204,6 +213,7 @@ pub const FAMILIES: &[Family] = &[
     dinov2::FAMILY,
     dinov3::FAMILY,
     trocr::FAMILY,
+    detr::FAMILY,
     clip::VISION,
     clip::TEXT,
     siglip::VISION,

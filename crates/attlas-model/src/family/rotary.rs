@@ -2,6 +2,8 @@
 
 use std::f64::consts::PI;
 
+use serde_json::{Value, json};
+
 use crate::Error;
 use crate::block::rope::inverse_frequencies;
 use crate::config::file::ConfigFile;
@@ -32,6 +34,16 @@ pub(super) fn read(config: &ConfigFile, place: RopePlace, layer_type: &str) -> R
     };
     let section = own.or(all);
     from_section(config, section.as_ref(), place).map(Some)
+}
+
+/// The configuration with the rotary positions of the family's class, where it gives none: a type and its numbers.
+pub(super) fn with_default(config: &ConfigFile, kind: &str, numbers: &[(&str, Value)]) -> ConfigFile {
+    if config.has("rope_parameters") || config.has("rope_scaling") {
+        return config.clone();
+    }
+    let number = |(name, value): &(&str, Value)| (format!("rope_parameters.{name}"), value.clone());
+    let head = [("rope_parameters".to_owned(), json!({})), ("rope_parameters.rope_type".to_owned(), kind.into())];
+    config.with_values(head.into_iter().chain(numbers.iter().map(number)))
 }
 
 /// The same on neighbouring columns.

@@ -69,12 +69,25 @@ fn vision(config: &ConfigFile, tower: &ConfigFile, patches: Patches) -> Result<(
 /// Positions were learnt on a square of `num_patches`, and are stretched to an image's own grid.
 fn patches_of_any_shape(config: &ConfigFile) -> Result<Patches, Error> {
     let n = config.size_or("num_patches", 256)?;
-    let side = n.isqrt();
-    if side * side != n {
+    let n_rows = n.isqrt();
+    if n_rows * n_rows != n {
         return Err(config.error("num_patches", format!("is {n}, which is no square")));
     }
-    let patches = vit::patches(config, 16, Vec::new(), OtherGrids::LinearAveraging)?;
-    Ok(Patches { grid: [side; 2], stored: PatchMatrix::Pixels, ..patches })
+    let [side, n_channels] = vit::pixels(config, 16)?;
+    if side > vit::MAX_IMAGE_SIDE {
+        let message = format!("is {side}; attlas reads images of up to {} pixels a side", vit::MAX_IMAGE_SIDE);
+        return Err(config.error("patch_size", message));
+    }
+    Ok(Patches {
+        n_channels,
+        side,
+        grid: [n_rows; 2],
+        leading: Vec::new(),
+        bias: true,
+        stored: PatchMatrix::Pixels,
+        has_positions: true,
+        other_grids: OtherGrids::LinearAveraging,
+    })
 }
 
 fn read_text(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
@@ -95,8 +108,8 @@ const VISION_NAMES: Names = Names {
     decoder: None,
     readout: ReadoutNames::NONE,
     layout: Layout::OutIn,
-    // the head that pools patches, and the other tower
-    ignored: &["embeddings.position_ids", "vision_model.head.", "head.", "text_", "logit_scale", "logit_bias"],
+    // and the other tower
+    ignored: &["embeddings.position_ids", "text_", "logit_scale", "logit_bias"],
     further_layers: 0,
-    superfluous: Superfluous::Noted,
+    superfluous: Superfluous::Pooling(&["vision_model.head.", "head."]),
 };

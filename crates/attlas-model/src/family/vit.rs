@@ -94,12 +94,8 @@ pub(super) fn patches(
     leading: Vec<Leading>,
     other_grids: OtherGrids,
 ) -> Result<Patches, Error> {
-    let [side, across] = config.sides_or("patch_size", default_side)?;
-    if side != across {
-        return Err(config.error("patch_size", format!("is [{side}, {across}]; attlas reads square patches")));
-    }
+    let [side, n_channels] = pixels(config, default_side)?;
     let sizes = config.sides_or("image_size", 224)?;
-    let n_channels = config.size_or("num_channels", 3)?;
     for size in sizes {
         if size < side {
             return Err(config.error("image_size", format!("is {size}, less than one patch (patch_size is {side})")));
@@ -109,17 +105,27 @@ pub(super) fn patches(
             return Err(config.error("image_size", message));
         }
     }
-    if n_channels > 4 {
-        return Err(config.error("num_channels", format!("is {n_channels}; attlas reads up to 4 colours")));
-    }
     // pixels that are left over on the right and below are not read
     let grid = sizes.map(|size| size / side);
     let stored = PatchMatrix::Kernel;
     Ok(Patches { n_channels, side, grid, leading, bias: true, stored, has_positions: true, other_grids })
 }
 
+/// The side of a patch, and the colours of its pixels.
+pub(super) fn pixels(config: &ConfigFile, default_side: usize) -> Result<[usize; 2], Error> {
+    let [side, across] = config.sides_or("patch_size", default_side)?;
+    if side != across {
+        return Err(config.error("patch_size", format!("is [{side}, {across}]; attlas reads square patches")));
+    }
+    let n_channels = config.size_or("num_channels", 3)?;
+    if n_channels > 4 {
+        return Err(config.error("num_channels", format!("is {n_channels}; attlas reads up to 4 colours")));
+    }
+    Ok([side, n_channels])
+}
+
 /// The longest side of an image that is believed.
-const MAX_IMAGE_SIDE: usize = 4096;
+pub(super) const MAX_IMAGE_SIDE: usize = 4096;
 
 /// Patches in place of ids.
 pub(super) fn embedding(patches: Patches, d_model: usize) -> Embedding {

@@ -8,6 +8,7 @@ use attlas_kernels::{Code, MAX_POWER, Precision};
 use super::rearrange::{scale, transpose};
 use super::{ExpertNames, FeedForwardNames, Loader, Part, ended};
 use crate::Error;
+use crate::block::feed_forward::Xielu;
 use crate::block::linear::{Linear, Weight};
 use crate::block::weights::{Expert, MixtureWeights, SharedExpert};
 use crate::config::{Block, Experts, FeedForward};
@@ -78,7 +79,7 @@ impl Loader<'_> {
             let mut down = self.linear(&last, d_model, d_hidden, false)?;
             scale(&mut down, factor);
             let gate = (!gate.is_empty()).then(|| self.linear(&under(gate), 1, d_model, false)).transpose()?;
-            Ok(SharedExpert { expert: Expert { up, down }, gate })
+            Ok(SharedExpert { expert: Expert { up, down, xielu: None }, gate })
         };
         let mut all =
             stored.map_or(Ok(Vec::new()), |stored| self.experts(config, experts.n, stored, layer, d_model))?;
@@ -121,7 +122,7 @@ impl Loader<'_> {
                     let named = |name: &str| format!("{layer}{}", name.replace("{}", &index.to_string()));
                     let part = |name: &str| Part { name: named(name), d_out: d_hidden, bias: biases };
                     let up = self.stacked(&[part(gate), part(up)], d_model)?;
-                    Ok(Expert { up, down: self.linear(&named(down), d_model, d_hidden, biases)? })
+                    Ok(Expert { up, down: self.linear(&named(down), d_model, d_hidden, biases)?, xielu: None })
                 };
                 return (0..n).map(one).collect();
             }
@@ -132,7 +133,7 @@ impl Loader<'_> {
         let up = Matrices { name: &up_name, n, d_out: 2 * d_hidden, d_in: d_model, order: orders[0], biases };
         let down = Matrices { name: &down_name, n, d_out: d_model, d_in: d_hidden, order: orders[1], biases };
         let experts = self.matrices(&up)?.into_iter().zip(self.matrices(&down)?);
-        Ok(experts.map(|(up, down)| Expert { up, down }).collect())
+        Ok(experts.map(|(up, down)| Expert { up, down, xielu: None }).collect())
     }
 
     /// One of the two layers of every expert.
@@ -255,5 +256,25 @@ impl Matrices<'_> {
             Order::OutIn => [self.n, self.d_out, self.d_in],
             _ => [self.n, self.d_in, self.d_out],
         }
+    }
+}
+
+impl Loader<'_> {
+    /// The numbers of a learnt non-linearity; both slopes are stored as what the logarithm of `1 + e^x` makes positive.
+    pub(super) fn xielu(&self, name: &str) -> Result<Xielu, Error> {
+        let number = |part: &str| {
+            let name = format!("{name}.{part}");
+            let has_axis = self.checkpoint.get(&name).is_some_and(|tensor| !tensor.shape.is_empty());
+            let shape: &[usize] = if has_axis { &[1] } else { &[] };
+            Ok::<f64, Error>(self.checkpoint.numbers(&name, shape)?.iter().map(|x| f64::from(*x)).sum())
+        };
+        let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+        let beta = number("beta")?;
+        Ok(Xielu {
+            above: softplus(number("alpha_p")?) as f32,
+            below: (beta + softplus(number("alpha_n")?)) as f32,
+            beta: beta as f32,
+            epsilon: number("eps")? as f32,
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! From named tensors to the generic Transformer: which names is all that a family has to say.
 
+mod backbone;
 mod experts;
 mod latent;
 mod names;
@@ -19,8 +20,8 @@ use attlas::{Bias, Scoring};
 use attlas_kernels::{Coded, Precision};
 
 pub use names::{
-    AttentionNames, ExpertNames, FeedForwardNames, LatentNames, Layout, Names, ProjectionNames, ReadoutNames,
-    RecurrenceNames, StackNames, Superfluous,
+    AttentionNames, BackboneNames, ExpertNames, FeedForwardNames, LatentNames, Layout, Names, ProjectionNames,
+    ReadoutNames, RecurrenceNames, StackNames, Superfluous,
 };
 pub(crate) use origin::explained;
 use place::{located, prefix, superfluous};
@@ -391,7 +392,7 @@ impl Loader<'_> {
                 let n = config.d_hidden;
                 self.some_rows(&part(names.up_and_gate, 2 * n), d_model, 2 * n, move |row| (row + n) % (2 * n))?
             }
-            Gating::None => self.stacked(&[part(names.up, config.d_hidden)], d_model)?,
+            Gating::None | Gating::Xielu => self.stacked(&[part(names.up, config.d_hidden)], d_model)?,
             _ if names.gate.is_empty() => self.stacked(&[part(names.up, 2 * config.d_hidden)], d_model)?,
             _ => self.stacked(&[part(names.gate, config.d_hidden), part(names.up, config.d_hidden)], d_model)?,
         };
@@ -401,7 +402,11 @@ impl Loader<'_> {
             self.scale_rows(&mut down, &under(names.layer_scale))?;
         }
         scale(&mut down, block.residual_factor);
-        Ok(FeedForwardWeights::Plain(Expert { up, down }))
+        let xielu = match config.gating {
+            Gating::Xielu => Some(self.xielu(&under(names.xielu))?),
+            _ => None,
+        };
+        Ok(FeedForwardWeights::Plain(Expert { up, down, xielu }))
     }
 
     fn norm(&self, norm: &Norm, name: &str, width: usize) -> Result<NormWeights, Error> {

@@ -31,6 +31,9 @@ pub enum Superfluous {
     Noted,
     /// The same; those whose names begin like this are of what images go through, of which the notes say that it is not used.
     Towers(&'static [&'static str]),
+    /// The same; those whose names begin like this are of a head that pools the last hidden states by an attention of its own, which
+    /// is not recorded, as the notes say.
+    Pooling(&'static [&'static str]),
 }
 
 /// How a linear layer's matrix is stored.
@@ -50,6 +53,8 @@ pub struct StackNames {
     /// What makes hidden states of patches (one) or of a spectrogram's frames (two convolutions, in order), or of samples (the first,
     /// whose number is 0).
     pub projections: &'static [&'static str],
+    /// Where the convolutions of a ResNet lie; the first that is there.
+    pub backbones: &'static [BackboneNames],
     /// The norm on what the first of several projections gives, whose number is 0 (wav2vec 2.0).
     pub read_norm: &'static str,
     /// The convolution that gives positions.
@@ -207,6 +212,8 @@ pub struct FeedForwardNames {
     pub shared_parts: [&'static str; 3],
     /// The factors on its output, a whole name (layer scale).
     pub layer_scale: &'static str,
+    /// What the numbers of a learnt non-linearity stand under (Apertus).
+    pub xielu: &'static str,
 }
 
 /// How the experts of a mixture are stored.
@@ -254,6 +261,21 @@ pub struct ReadoutNames {
     pub second: &'static str,
     /// The layer that reads contacts off the maps of all heads, where there may be one (ESM-2).
     pub contacts: &'static str,
+    /// The layers that read boxes, `{}` their number; the first that exist (DETR).
+    pub boxes: &'static [&'static str],
+}
+
+/// The names of a ResNet's convolutions and of the norm that follows each; `{stage}`, `{layer}` and `{convolution}` are numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BackboneNames {
+    /// The first.
+    pub stem: [&'static str; 2],
+    /// Those of a layer.
+    pub convolution: [&'static str; 2],
+    /// The one that goes past them.
+    pub shortcut: [&'static str; 2],
+    /// The number of the first stage, and of the first convolution of a layer.
+    pub first: usize,
 }
 
 impl StackNames {
@@ -261,6 +283,7 @@ impl StackNames {
     pub const NONE: StackNames = StackNames {
         tokens: &[],
         projections: &[],
+        backbones: &[],
         read_norm: "",
         position_convolution: "",
         position_norm: "",
@@ -333,6 +356,7 @@ impl FeedForwardNames {
         shared: ["", ""],
         shared_parts: ["gate_proj", "up_proj", "down_proj"],
         layer_scale: "",
+        xielu: "",
     };
 }
 
@@ -346,5 +370,6 @@ impl ReadoutNames {
         bias: &[],
         second: "",
         contacts: "",
+        boxes: &[],
     };
 }

@@ -8,8 +8,8 @@ use super::Names;
 use crate::Error;
 use crate::config::file::{ConfigFile, Reading};
 use crate::config::{
-    AddedScores, Architecture, Attention, Block, PatchMatrix, Patches, PositionBias, Positions, Readout, Reads,
-    Recurrence, Rule, Stack,
+    AddedScores, Architecture, Attention, Backbone, Block, PatchMatrix, Patches, PositionBias, Positions, Readout,
+    Reads, Recurrence, Rule, Stack,
 };
 use crate::error::{Clash, Misfit};
 use crate::weights::Checkpoint;
@@ -216,6 +216,7 @@ fn sizes(architecture: &Architecture) -> Vec<usize> {
         Readout::Classes { n, transform, pooled } => {
             [*n, transform.map_or(0, |transform| transform.width), d_model * pooled.n_parts()]
         }
+        Readout::Objects { n } => [*n, 0, d_model],
         Readout::Positions { transform } => [1, transform.map_or(0, |transform| transform.width), 0],
         Readout::None => [0; 3],
     });
@@ -234,6 +235,7 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
     let experts = mixture.and_then(|mixture| mixture.experts);
     let (patch, n_mels) = match &embedding.reads {
         Reads::Patches(patches) => (of_patches(patches), 0),
+        Reads::Grid(backbone) => (of_backbone(backbone), 0),
         Reads::Frames(frames) => ([0; 6], frames.n_mels),
         Reads::Samples(samples) => {
             let all = samples.convolutions.iter().flat_map(|convolution| [convolution.width, convolution.kernel]);
@@ -336,6 +338,12 @@ fn rows_of_bias(attention: &Attention) -> usize {
         (Some(AddedScores::Gated { n_buckets, .. }), _) | (None, &PositionBias::Buckets { n_buckets, .. }) => n_buckets,
         _ => 0,
     }
+}
+
+/// Colours, channels of the first convolution, and those of the first stages.
+fn of_backbone(backbone: &Backbone) -> [usize; 6] {
+    let width = |stage: usize| backbone.stages.get(stage).map_or(0, |stage| stage.width);
+    [backbone.n_channels, backbone.stem, width(0), width(1), width(2), width(3)]
 }
 
 fn of_patches(patches: &Patches) -> [usize; 6] {

@@ -38,8 +38,12 @@ pub(super) fn superfluous(names: &Names, loader: &Loader<'_>, n_layers: usize) -
         .filter_map(|stack| stack.layer.split("{}").next())
         .map(|start| format!("{}{start}", loader.prefix))
         .collect();
-    let towers = if let Superfluous::Towers(towers) = names.superfluous { towers } else { &[] };
-    let (mut others, mut of_images) = (Vec::new(), Vec::new());
+    let (starts, what) = match names.superfluous {
+        Superfluous::Towers(starts) => (starts, " of what images go through"),
+        Superfluous::Pooling(starts) => (starts, " of a head that pools hidden states by an attention of its own"),
+        _ => (&[][..], ""),
+    };
+    let (mut others, mut of_part) = (Vec::new(), Vec::new());
     for name in loader.checkpoint.unused() {
         let known = |part: &&str| name.starts_with(*part) || name.ends_with(*part);
         if names.ignored.iter().any(known) || is_further(&name, names, loader, n_layers) {
@@ -50,8 +54,8 @@ pub(super) fn superfluous(names: &Names, loader: &Loader<'_>, n_layers: usize) -
             let path = loader.checkpoint.get(&name).map_or(loader.checkpoint.path(), |tensor| &*tensor.path);
             return Err(Error::misfit(path, name, Clash::Superfluous));
         }
-        let is_of_images = towers.iter().any(|start| name.starts_with(start));
-        if is_of_images { of_images.push(name) } else { others.push(name) }
+        let is_of_part = starts.iter().any(|start| name.starts_with(start));
+        if is_of_part { of_part.push(name) } else { others.push(name) }
     }
     let note = |names: &[String], what: &str| match names {
         [] => None,
@@ -60,6 +64,6 @@ pub(super) fn superfluous(names: &Names, loader: &Loader<'_>, n_layers: usize) -
             Some(format!("the weights hold {} tensors{what} that are not used, such as {first}", names.len()))
         }
     };
-    let notes = [note(&of_images, " of what images go through"), note(&others, "")];
+    let notes = [note(&of_part, what), note(&others, "")];
     Ok(notes.into_iter().flatten().collect())
 }

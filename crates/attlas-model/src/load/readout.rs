@@ -32,7 +32,7 @@ impl Loader<'_> {
                     (true, None) => return None,
                 }
             }
-            Readout::Classes { .. } | Readout::Positions { .. } => names.output.to_owned(),
+            Readout::Classes { .. } | Readout::Positions { .. } | Readout::Objects { .. } => names.output.to_owned(),
         };
         (!self.checkpoint.contains(&name)).then_some(name)
     }
@@ -54,6 +54,7 @@ impl Loader<'_> {
             }
             Readout::Tokens { transform, .. } | Readout::Positions { transform } => (transform, stack.d_model),
             Readout::Classes { transform, pooled, .. } => (transform, stack.d_model * pooled.n_parts()),
+            Readout::Objects { .. } => (&None, stack.d_model),
         };
         let width = transform.map_or(d_in, |config| config.width);
         let (weight, bias, d_out) = match readout {
@@ -61,11 +62,24 @@ impl Loader<'_> {
                 let bias = if *bias { self.readout_bias(names, *n_tokens)? } else { None };
                 (self.output_matrix(*output, names, [*n_tokens, width], table)?, bias, *n_tokens)
             }
-            Readout::Classes { n, .. } => (self.table(names.output, [*n, width])?, self.readout_bias(names, *n)?, *n),
+            Readout::Classes { n, .. } | Readout::Objects { n } => {
+                (self.table(names.output, [*n, width])?, self.readout_bias(names, *n)?, *n)
+            }
             _ => (self.table(names.output, [1, width])?, self.readout_bias(names, 1)?, 1),
         };
         let output = Some(Linear { weight, bias, d_in: width, d_out, precision: Precision::Exact });
-        Ok(ReadoutWeights { transform: self.readout_transform(transform, names, d_in)?, output, contacts: None })
+        let transform = self.readout_transform(transform, names, d_in)?;
+        let boxes = if let Readout::Objects { .. } = readout { self.boxes(names, stack.d_model)? } else { Vec::new() };
+        Ok(ReadoutWeights { transform, output, boxes, contacts: None })
+    }
+
+    /// The three layers that read a box of a hidden state.
+    fn boxes(&self, names: &ReadoutNames, d_model: usize) -> Result<Vec<Linear>, Error> {
+        let layer = |name: &str, place: usize| name.replace("{}", &place.to_string());
+        let fits = |name: &&&str| self.checkpoint.contains(&ended(&layer(name, 0), "weight"));
+        let name = names.boxes.iter().find(fits).or(names.boxes.first()).copied().unwrap_or_default();
+        let widths = [d_model, d_model, 4].into_iter().enumerate();
+        widths.map(|(place, d_out)| self.linear(&layer(name, place), d_out, d_model, true)).collect()
     }
 
     /// What reads contacts off the maps of `stack`, where the weights hold it.

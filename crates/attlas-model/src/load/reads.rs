@@ -23,6 +23,7 @@ impl Loader<'_> {
         match &embedding.reads {
             Reads::Tokens => Ok(ReadWeights::Tokens),
             Reads::Patches(patches) => self.patches(patches, width, &name(0), names).map(ReadWeights::Patches),
+            Reads::Grid(backbone) => self.backbone(backbone, width, &name(0), names).map(ReadWeights::Grid),
             Reads::Samples(samples) => self.samples(samples, &name(0), names).map(ReadWeights::Samples),
             Reads::Frames(frames) => {
                 let first = self.convolution(&name(0), [width, frames.n_mels], 3, 1, 1)?;

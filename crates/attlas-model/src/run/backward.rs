@@ -263,7 +263,8 @@ impl Model {
         let (mut gradient, mut target) = (d_hidden, EmbeddingGradient::default());
         if let Some(stack) = self.transformer.stack(Kind::Decoder) {
             let valid = batch.source_valid.as_deref();
-            let source = encoder.last().map(|hidden| Source { hidden, n: batch.n_source, valid, packing: None });
+            let source =
+                encoder.last().map(|hidden| Source { hidden, n: batch.n_source, places: &[], valid, packing: None });
             let found = stack.go_back(back, batch.target(), source, &decoder, gradient, watch);
             let found = found.map_err(|halt| self.halted(halt))?;
             (gradient, target) = (found.source, found.embedding);
@@ -307,9 +308,11 @@ impl Model {
         let stacks = || [&architecture.encoder, &architecture.decoder].into_iter().flatten();
         let blocks = || stacks().flat_map(|stack| &stack.blocks);
         self.check_whole("no gradients go back through them")?;
-        let why = blocks().find_map(|block| block.attention.why_dense()).map(|why| (why, "such scores"));
+        let why = blocks().find_map(|block| block.attention.why_no_gradients()).map(|why| (why, "such scores"));
         let convolved = stacks().any(|stack| stack.convolution.is_some() || stack.embedding.convolution.is_some());
         let why = why.or(convolved.then_some(("has a convolution beside its layers", "it")));
+        let placed = stacks().any(|stack| stack.places.is_some());
+        let why = why.or(placed.then_some(("adds places to queries and keys in each layer", "them")));
         if let Some((why, what)) = why {
             return Err(Error::Unsupported(format!(
                 "{} {why}, and no gradients go back through {what}; its attention weights, and what changes when heads are \

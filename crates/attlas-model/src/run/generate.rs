@@ -102,7 +102,8 @@ impl<'a> Session<'a> {
             valid: None,
             packing: None,
         };
-        let source = self.source.as_ref().map(|(hidden, n)| Source { hidden, n: *n, valid: None, packing: None });
+        let source =
+            self.source.as_ref().map(|(hidden, n)| Source { hidden, n: *n, places: &[], valid: None, packing: None });
         let hidden = stack.run(batch, source, &mut self.decoder, self.plan, self.watch, &mut self.workspace)?;
         let d_model = stack.config.d_model;
         let last: Vec<f32> =
@@ -308,6 +309,11 @@ impl StackState {
 }
 
 impl Transformer {
+    /// What cross-attention adds to the encoder's hidden states for its keys; empty where nothing is.
+    pub(crate) fn source_places(&self, batch: Batch<'_>) -> Vec<f32> {
+        self.stack(Kind::Encoder).map_or_else(Vec::new, |stack| stack.places(batch))
+    }
+
     /// A stack by the kind of its self-attention.
     pub(crate) fn stack(&self, kind: Kind) -> Option<StackRef<'_>> {
         let (config, weights) = match kind {

@@ -9,7 +9,9 @@ use super::generate::Decoding;
 use super::seen::Seen;
 use crate::Error;
 use crate::block::pass::Array;
-use crate::config::{Architecture, Frames, Length, OtherGrids, Patches, Positions, Reads, Samples, Stack};
+use crate::config::{
+    Architecture, Backbone, Frames, Length, OtherGrids, Patches, Places, Positions, Reads, Samples, Stack,
+};
 use crate::model::{Model, Side};
 
 /// One text: what the encoder reads and what the decoder reads. A model without one of them leaves that side empty.
@@ -52,7 +54,7 @@ impl Model {
             return Err(Error::Input(format!("{n} numbers do not have the shape {shape:?}")));
         }
         let features = Some(Arc::new(Features { array, image: None, n_sound: None, notes: Vec::new() }));
-        Ok(Input { source, features, ..Input::default() })
+        Ok(Input { source, target: self.object_queries().unwrap_or_default(), features, ..Input::default() })
     }
 
     /// Names for the places in features of this shape.
@@ -60,6 +62,7 @@ impl Model {
         let reads = self.transformer.architecture.encoder.as_ref().map(|stack| &stack.embedding.reads);
         match reads {
             Some(Reads::Patches(patches)) => self.patch_tokens(patches, shape),
+            Some(Reads::Grid(backbone)) => self.grid_tokens(backbone, shape),
             Some(Reads::Frames(frames)) => self.frame_tokens(frames, shape),
             Some(Reads::Samples(samples)) => self.sample_tokens(samples, shape),
             _ => Err(Error::Unsupported(format!("{} reads texts, neither images nor sounds", self.name()))),
@@ -92,12 +95,32 @@ impl Model {
                 move |place: usize| if rows.n == 1 { rows.label.to_owned() } else { format!("{}{place}", rows.label) };
             (0..rows.n).map(move |place| Token { role: TokenRole::Special, ..Token::labelled(label(place)) })
         });
-        let n_columns = width / side;
-        let patch = |place: usize| Token {
-            word: Some(place),
-            ..Token::labelled(format!("r{}c{}", place / n_columns, place % n_columns))
+        let patches = places_of_grid([height / side, width / side]);
+        Ok(Tokens { text: String::new(), tokens: leading.chain(patches).collect() })
+    }
+
+    /// `r0c0`, `r0c1`, … row by row of the grid that the convolutions make of an image.
+    fn grid_tokens(&self, backbone: &Backbone, shape: &[usize]) -> Result<Tokens, Error> {
+        let [channels, height, width] = shape[..] else {
+            return Err(Error::Input(format!("an image has three axes (colours, height, width), not {shape:?}")));
         };
-        Ok(Tokens { text: String::new(), tokens: leading.chain((0..height / side * n_columns).map(patch)).collect() })
+        if channels != backbone.n_channels || height == 0 || width == 0 {
+            return Err(Error::Input(format!(
+                "the image has {} and {height} × {width} pixels (height × width), but {} reads {} and a pixel or more",
+                counted(channels, "colour"),
+                self.name(),
+                counted(backbone.n_channels, "colour"),
+            )));
+        }
+        Ok(Tokens { text: String::new(), tokens: places_of_grid(backbone.grid([height, width])).collect() })
+    }
+
+    /// The object queries of a model that looks for objects, by number: what its decoder reads.
+    pub(crate) fn object_queries(&self) -> Option<Tokens> {
+        let stack =
+            self.transformer.architecture.decoder.as_ref().filter(|stack| stack.places == Some(Places::Table))?;
+        let query = |id: u32| Token { id: Some(id), ..Token::labelled(format!("q{id}")) };
+        Some(Tokens { text: String::new(), tokens: (0..stack.embedding.n_tokens as u32).map(query).collect() })
     }
 
     /// The time at which each hidden state of a spectrogram begins, such as `1.36s`.
@@ -208,7 +231,7 @@ impl Model {
 
     fn check_features(&self, input: &Input, stack: &Stack, index: usize) -> Result<(), Error> {
         let Some(features) = &input.features else {
-            let what = if matches!(stack.embedding.reads, Reads::Patches(_)) { "images" } else { "sounds" };
+            let what = if stack.embedding.reads.is_of_images() { "images" } else { "sounds" };
             return Err(Error::Input(format!("{} reads {what}, but input {index} is none", self.name())));
         };
         let n = self.feature_tokens(&features.array.shape)?.len();
@@ -234,6 +257,15 @@ impl Model {
             None => Ok(()),
         }
     }
+}
+
+/// Names for the places of a grid, row by row.
+fn places_of_grid([n_rows, n_columns]: [usize; 2]) -> impl Iterator<Item = Token> {
+    let patch = move |place: usize| Token {
+        word: Some(place),
+        ..Token::labelled(format!("r{}c{}", place / n_columns, place % n_columns))
+    };
+    (0..n_rows * n_columns).map(patch)
 }
 
 impl Architecture {

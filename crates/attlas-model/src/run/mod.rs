@@ -8,6 +8,7 @@ pub mod generate;
 pub mod input;
 pub(crate) mod languages;
 pub mod loops;
+pub mod objects;
 pub mod packed;
 pub mod record;
 pub(crate) mod resume;

@@ -240,7 +240,7 @@ impl<'a> Texts<'a> {
     /// The encoder's result, as the decoder reads it.
     fn source<'b>(&'b self, hidden: &'b [f32]) -> Option<Source<'b>> {
         let side = self.source.as_ref()?;
-        Some(Source { hidden, n: side.texts.len(), valid: None, packing: Some(side.packing()) })
+        Some(Source { hidden, n: side.texts.len(), places: &[], valid: None, packing: Some(side.packing()) })
     }
 }
 

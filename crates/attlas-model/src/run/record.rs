@@ -11,6 +11,7 @@ use super::input::Input;
 use super::loops::LoopWatch;
 #[cfg(doc)]
 use super::loops::Loops;
+use super::objects::Object;
 use super::seen::with_images;
 use crate::Error;
 use crate::block::pass::{Array, Next, Pass, Plan, Progress, Purpose, Site, Watch};
@@ -38,6 +39,8 @@ pub struct Run {
     pub logits: Option<Array>,
     /// What was generated for each text; empty with teacher forcing. Shape `[batch]`.
     pub generated: Vec<Generation>,
+    /// What each object query of each text found; empty where the model looks for no objects. Shape `[batch][n_queries]`.
+    pub objects: Vec<Vec<Object>>,
     /// What else was kept, in the order of a pass.
     pub kept: Vec<Kept>,
 }
@@ -117,6 +120,12 @@ impl Model {
         watch: &mut Watch<'_>,
     ) -> Result<Run, Error> {
         let architecture = &self.transformer.architecture;
+        if self.finds_objects() {
+            return Err(Error::Unsupported(format!(
+                "{} looks for objects in an image and writes no text",
+                self.name()
+            )));
+        }
         let lack = match (&architecture.decoder, &architecture.readout) {
             (None, _) => Some("decoder"),
             (Some(_), Readout::Tokens { .. }) => None,
@@ -205,6 +214,7 @@ impl Model {
             recording,
             logits: logits.map(|values| self.generated_logits(values)),
             generated: vec![generation],
+            objects: Vec::new(),
             kept,
         })
     }
@@ -260,8 +270,14 @@ impl Model {
         };
         // 2. the decoder
         let source_valid = batch.source_valid.as_deref();
-        let source =
-            encoded.as_ref().map(|hidden| Source { hidden, n: batch.n_source, valid: source_valid, packing: None });
+        let places = self.transformer.source_places(batch.source());
+        let source = encoded.as_ref().map(|hidden| Source {
+            hidden,
+            n: batch.n_source,
+            places: &places,
+            valid: source_valid,
+            packing: None,
+        });
         let decoded = match self.transformer.stack(Kind::Decoder) {
             Some(stack) => Some(stack.run(batch.target(), source, &mut decoder, plan, watch, &mut workspace)?),
             None => None,
@@ -279,11 +295,21 @@ impl Model {
             Some(hidden) if generated.is_empty() && pass.keeps(Site::Attention) => self.next_tokens(hidden, inputs),
             _ => Vec::new(),
         };
-        let items =
-            batch.items(inputs, |index, input| self.predicted(input, generated.get(index), next.get(index).cloned()));
+        let objects = decoded.as_ref().map_or_else(Vec::new, |hidden| self.objects_of(hidden, inputs));
+        let items = batch.items(inputs, |index, input| match objects.get(index) {
+            Some(found) => found_tokens(found),
+            None => self.predicted(input, generated.get(index), next.get(index).cloned()),
+        });
         let mut recording = Recording { provenance: self.provenance(method, &items, inputs, pass), items, layers };
         recording.sharpen()?;
-        Ok(Run { recording, logits, generated, kept })
+        Ok(Run { recording, logits, generated, objects, kept })
+    }
+
+    /// What each item's object queries found. Shape of `hidden`: `[n_items · n, d_model]`.
+    fn objects_of(&self, hidden: &[f32], inputs: &[Input]) -> Vec<Vec<Object>> {
+        let items = hidden.chunks_exact((hidden.len() / inputs.len()).max(1));
+        let found = items.map(|item| self.transformer.objects(item, &self.labels));
+        found.filter(|objects| !objects.is_empty()).collect()
     }
 
     fn logits_of(&self, hidden: &[f32], n_items: usize) -> Array {
@@ -376,6 +402,12 @@ impl Model {
             room => Ok(room),
         }
     }
+}
+
+/// What object queries found, as what their rows predict.
+fn found_tokens(objects: &[Object]) -> Tokens {
+    let token = |object: &Object| Token::labelled(object.label.clone());
+    Tokens { text: String::new(), tokens: objects.iter().map(token).collect() }
 }
 
 impl Pooled {

@@ -93,8 +93,14 @@ impl Model {
         };
         // 2. the decoder, from there or whole
         let source_valid = batch.source_valid.as_deref();
-        let source =
-            encoded.as_ref().map(|hidden| Source { hidden, n: batch.n_source, valid: source_valid, packing: None });
+        let places = self.transformer.source_places(batch.source());
+        let source = encoded.as_ref().map(|hidden| Source {
+            hidden,
+            n: batch.n_source,
+            places: &places,
+            valid: source_valid,
+            packing: None,
+        });
         let decoded = match self.transformer.stack(Kind::Decoder) {
             Some(stack) => {
                 let first = if start.in_decoder { start.layer } else { 0 };
@@ -130,7 +136,14 @@ impl Model {
             None => None,
         };
         let source_valid = padded.source_valid.as_deref();
-        let source = encoded.map(|hidden| Source { hidden, n: padded.n_source, valid: source_valid, packing: None });
+        let places = self.transformer.source_places(padded.source());
+        let source = encoded.map(|hidden| Source {
+            hidden,
+            n: padded.n_source,
+            places: &places,
+            valid: source_valid,
+            packing: None,
+        });
         let pass = Pass::keeping([]);
         let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
         let batch = if in_decoder { padded.target() } else { padded.source() };

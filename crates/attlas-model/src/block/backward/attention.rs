@@ -89,6 +89,7 @@ impl AttentionBack<'_> {
         let shape = config.shape(n, state.n_keys);
         let valid = call.valid_keys();
         let key_bias = call.key_bias(config, state.n_keys);
+        let added = weights.added.as_ref().and_then(|added| added.of_ways(n, config.n_heads));
         let edits = back.plan.weight_edits(kind, index);
         let keeps = [Site::Attention, Site::Scores].map(|site| back.wants(site, kind, index));
         let sums = back.sums.0.is_some();
@@ -109,6 +110,7 @@ impl AttentionBack<'_> {
             let d_context = &d_context[item * n_output..][..n_output];
             let maps = Maps {
                 inputs,
+                added: added.as_deref(),
                 text: back.plan.text(item),
                 edits: &edits,
                 dropout: call.dropout,

@@ -95,6 +95,9 @@ impl ExpertTape {
             None => {
                 let mut hidden = before.clone();
                 config.activation.apply(&mut hidden);
+                if let Some(xielu) = expert.xielu {
+                    xielu.apply(&mut hidden);
+                }
                 hidden
             }
         };
@@ -130,6 +133,9 @@ impl ExpertTape {
             }
             None => {
                 config.activation.go_back(rules.slope(), &self.before, &mut d_hidden);
+                if let Some(xielu) = expert.xielu {
+                    xielu.go_back(rules.slope(), &self.before, &mut d_hidden);
+                }
                 d_hidden
             }
         };

@@ -317,7 +317,15 @@ mod tests {
             let (shape, scoring, key_valid) = (self.shape, &self.scoring, self.key_valid.as_deref());
             let inputs = Inputs { queries, keys, values, shape, scoring, key_valid, mask: None, key_bias };
             let group = |kv_head: usize, keeps: [bool; 2], sums: bool| {
-                let maps = Maps { inputs, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None, weights: &[] };
+                let maps = Maps {
+                    inputs,
+                    added: None,
+                    text: 0,
+                    edits: &edits,
+                    dropout: Dropout::OFF,
+                    packing: None,
+                    weights: &[],
+                };
                 Group { maps, kv_head, d_context, rules: Rules::Gradient, keeps, sums }.go_back()
             };
             let groups: Vec<GroupGradients> =
@@ -377,7 +385,8 @@ mod tests {
         let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
         let edits = plan.weight_edits(Kind::Encoder, 0);
         let (rules, keeps) = (Rules::AttnLrp, [false, true]);
-        let maps = Maps { inputs, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None, weights: &[] };
+        let maps =
+            Maps { inputs, added: None, text: 0, edits: &edits, dropout: Dropout::OFF, packing: None, weights: &[] };
         let found = Group { maps, kv_head: 0, d_context, rules, keeps, sums: false }.go_back();
         let product = |x: &[f32], d: &[f32]| x.iter().zip(d).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum::<f64>();
         let dot = |query: usize, key: usize| product(&queries[query * 3..][..3], &keys[key * 3..][..3]);

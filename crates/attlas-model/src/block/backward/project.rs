@@ -1,5 +1,7 @@
 //! Back through the projections of an attention layer: from head-major queries, keys and values to hidden states.
 
+use std::ops::Range;
+
 use attlas_kernels::{Onto, vectorised};
 use rayon::prelude::*;
 
@@ -202,21 +204,46 @@ impl ProjectingBack<'_> {
             let columns = part.start + head * d_head..part.start + (head + 1) * d_head;
             let d = &mut d_row[columns.clone()];
             d.copy_from_slice(&part.gradient[((item * part.n_heads + head) * n + step) * d_head..][..d_head]);
-            if let Some(turns) = part.turns {
-                turns.go_back(item, self.call.position(step), d);
+            let place = self.call.position(step);
+            // 1. the norm, where it comes last
+            if let Some(norm) = part.norm.filter(|_| self.config.is_normed_turned()) {
+                let mut turned = read[columns.clone()].to_vec(); // [d_head]
+                if let Some(turns) = part.turns {
+                    turns.apply(item, place, &mut turned);
+                }
+                self.norm_back(norm, part.side, 0..d_head, &turned, d, norms);
             }
+            // 2. the turn
+            if let Some(turns) = part.turns {
+                turns.go_back(item, place, d);
+            }
+            // 3. the norm, where it comes first
             let (Some(norm), Some(qk)) = (part.norm, self.config.qk_norm) else { continue };
             let own = match qk.scope {
-                QkScope::All => continue,
+                QkScope::All | QkScope::Turned => continue,
                 QkScope::OwnHead => head * d_head..(head + 1) * d_head,
                 QkScope::Head => 0..d_head,
             };
-            if let (Some(sums), true) = (&mut norms[part.side as usize], norm.norm.kind.has_weight()) {
-                sums.add_gradients(own.clone(), &read[columns.clone()], d);
-            }
-            let weight = if norm.weight.is_empty() { &[] } else { &norm.weight[own] };
-            norm.row_back(self.rules, weight, &read[columns], d);
+            self.norm_back(norm, part.side, own, &read[columns], d, norms);
         }
+    }
+
+    /// A norm of one head, whose weights are some of those stored. Shapes of `read` and `d`: `[d_head]`.
+    #[inline(always)]
+    fn norm_back(
+        self,
+        norm: &NormWeights,
+        side: Side,
+        own: Range<usize>,
+        read: &[f32],
+        d: &mut [f32],
+        norms: &mut NormSums<'_>,
+    ) {
+        if let (Some(sums), true) = (&mut norms[side as usize], norm.norm.kind.has_weight()) {
+            sums.add_gradients(own.clone(), read, d);
+        }
+        let weight = if norm.weight.is_empty() { &[] } else { &norm.weight[own] };
+        norm.row_back(self.rules, weight, read, d);
     }
 
     /// What is done to a whole row, backwards: a cut lets through what it left as it was. Shapes `[width]`.

@@ -113,12 +113,13 @@ impl Linear {
 impl Transformer {
     /// The same with 0 in the place of every learnt number: what gradients are added to. Where blocks or matrices share
     /// numbers, each gets sums of its own, and so does each offset of a table of relative positions. What distances meet where
-    /// scores join both stays as it is.
+    /// scores join both, numbers of ways from patch to patch and slopes of a learnt non-linearity stay as they are.
     pub fn zeros(&self) -> Transformer {
         let transform = self.readout.transform.as_ref();
         let readout = ReadoutWeights {
             transform: transform.map(|(dense, norm)| (dense.zeros(), norm.as_ref().map(NormWeights::zeros))),
             output: self.readout.output.as_ref().map(Linear::zeros),
+            boxes: self.readout.boxes.iter().map(Linear::zeros).collect(),
             contacts: None,
         };
         Transformer {
@@ -166,6 +167,7 @@ impl EmbeddingWeights {
                     leading: vec![0.0; patches.leading.len()],
                     positions: vec![0.0; patches.positions.len()],
                 }),
+                ReadWeights::Grid(backbone) => ReadWeights::Grid(backbone.clone()), // nothing goes back through it
                 ReadWeights::Frames(both) => ReadWeights::Frames(both.each_ref().map(Convolution::zeros)),
                 ReadWeights::Samples(layers) => ReadWeights::Samples(layers.clone()), // nothing goes back through them
             },
@@ -215,7 +217,7 @@ impl MixtureWeights {
 
 impl Expert {
     fn zeros(&self) -> Expert {
-        Expert { up: self.up.zeros(), down: self.down.zeros() }
+        Expert { up: self.up.zeros(), down: self.down.zeros(), xielu: self.xielu }
     }
 }
 

@@ -15,7 +15,7 @@ pub use decode::Image;
 pub(crate) use prepare::Preparation;
 
 use crate::Error;
-use crate::config::Reads;
+use crate::config::ImageRows;
 use crate::model::{Model, Side};
 use crate::run::input::{Features, Input};
 
@@ -23,7 +23,7 @@ impl Model {
     /// Whether the model reads images.
     pub fn reads_images(&self) -> bool {
         let encoder = self.transformer.architecture.encoder.as_ref();
-        encoder.is_some_and(|stack| matches!(stack.embedding.reads, Reads::Patches(_)))
+        encoder.is_some_and(|stack| stack.embedding.reads.is_of_images())
     }
 
     /// What a vision model reads of an image file (PNG or JPEG), and what its decoder starts with, where it has one.
@@ -32,7 +32,7 @@ impl Model {
     /// When the model reads no images, the file is none, or nothing says how it is to be prepared.
     pub fn image_input(&self, path: &Path) -> Result<Input, Error> {
         let encoder = self.transformer.architecture.encoder.as_ref();
-        let Some(Reads::Patches(patches)) = encoder.map(|stack| &stack.embedding.reads) else {
+        let Some(reads) = encoder.map(|stack| &stack.embedding.reads).filter(|reads| reads.is_of_images()) else {
             return Err(Error::Unsupported(format!("{} reads no images", self.name())));
         };
         if !path.exists() {
@@ -47,29 +47,34 @@ impl Model {
         })?;
         let image = Image::open(path)?;
         let mut prepared = preparation.apply(&image).map_err(|message| Error::file(path, message))?;
-        if patches.n_channels == 1 {
+        let [_, height, width] = prepared.array.shape[..] else { return self.features_input(prepared.array) };
+        let Some(image_rows) = reads.image_rows([height, width]) else { return self.features_input(prepared.array) };
+        if image_rows.n_channels == 1 {
             if !image.is_grey() {
                 let message = format!("has colours, but {} reads one channel; give it in shades of grey", self.name());
                 return Err(Error::file(path, message));
             }
             prepared.keep_one_channel();
         }
-        let [_, height, width] = prepared.array.shape[..] else { return self.features_input(prepared.array) };
-        let (rows, columns) = (height / patches.side, width / patches.side);
+        let ImageRows { n_leading, grid: [rows, columns], covered: [covered_height, covered_width], .. } = image_rows;
         // pixels beyond the last whole patch are not seen
         let [x, y, seen_width, seen_height] = prepared.seen;
-        let part = |n: usize, n_seen: usize, n_all: usize| (n * n_seen * patches.side).div_ceil(n_all);
+        let part = |covered: usize, n_seen: usize, n_all: usize| (covered * n_seen).div_ceil(n_all);
         let grid = PatchGrid {
-            first: patches.n_leading(),
+            first: n_leading,
             rows,
             columns,
             size: Some([image.width, image.height]),
-            seen: Some([x, y, part(columns, seen_width, width), part(rows, seen_height, height)]),
+            seen: Some([x, y, part(covered_width, seen_width, width), part(covered_height, seen_height, height)]),
         };
         let input = self.features_input(prepared.array)?;
         let features =
             input.features.map(|features| Arc::new(Features { image: Some(grid), ..Arc::unwrap_or_clone(features) }));
-        let target = if self.has(Side::Target) { self.prompt_tokens("")? } else { Tokens::default() };
+        let target = match self.object_queries() {
+            Some(queries) => queries,
+            None if self.has(Side::Target) => self.prompt_tokens("")?,
+            None => Tokens::default(),
+        };
         Ok(Input { features, target, ..input })
     }
 }

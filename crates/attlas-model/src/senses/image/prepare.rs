@@ -34,6 +34,8 @@ enum Size {
     ShortestEdge(usize),
     /// About its own size and shape, in sides that are multiples of `unit`, with at least and at most so many pixels (Qwen2-VL).
     Multiples { unit: usize, least: usize, most: usize },
+    /// The shorter side, or less where the longer one would be too long (DETR).
+    Edges { shortest: usize, longest: usize },
     /// As large as it can be of at most so many whole patches, about in its own shape (SigLIP 2).
     Patches { side: usize, most: usize },
 }
@@ -65,7 +67,7 @@ impl Preparation {
             true => {
                 let size = match multiples {
                     Some(multiples) => multiples,
-                    None => of_patches(config)?.or(size(config, "size")?).unwrap_or(Size::Exact([224; 2])),
+                    None => of_patches(config)?.or(size(config, "size")?).unwrap_or(usual_size(config)?),
                 };
                 Some((size, filter))
             }
@@ -75,9 +77,12 @@ impl Preparation {
             true => Some(match size(config, "crop_size")? {
                 None => [224; 2],
                 Some(Size::Exact(sides)) => sides,
-                Some(Size::ShortestEdge(side) | Size::Patches { side, .. } | Size::Multiples { unit: side, .. }) => {
-                    [side; 2]
-                }
+                Some(
+                    Size::ShortestEdge(side)
+                    | Size::Edges { shortest: side, .. }
+                    | Size::Patches { side, .. }
+                    | Size::Multiples { unit: side, .. },
+                ) => [side; 2],
             }),
             false => None,
         };
@@ -155,6 +160,7 @@ impl Size {
             Size::Multiples { unit, least, most } => {
                 sides_of_multiples([image.height, image.width], unit, [least, most])?
             }
+            Size::Edges { shortest, longest } => sides_of_edges([image.height, image.width], shortest, longest),
             Size::Patches { side, most } => sides_of_patches([image.height, image.width], side, most),
             Size::ShortestEdge(side) => {
                 let (short, long) = (image.width.min(image.height), image.width.max(image.height));
@@ -170,6 +176,20 @@ impl Size {
             _ => Ok(sides),
         }
     }
+}
+
+/// Height and width of an image whose shorter side becomes `shortest`, or as much less as keeps the longer one within `longest`.
+fn sides_of_edges(sides: [usize; 2], shortest: usize, longest: usize) -> [usize; 2] {
+    let [height, width] = sides.map(|side| side as f64);
+    let (short, long) = (height.min(width), height.max(width));
+    let is_cut = long / short * shortest as f64 > longest as f64;
+    let size = if is_cut { longest as f64 * short / long } else { shortest as f64 };
+    let rounded = size.round_ties_even().max(1.0);
+    if short == rounded {
+        return sides;
+    }
+    let longer = (size * long / short) as usize;
+    if width < height { [longer, rounded as usize] } else { [rounded as usize, longer] }
 }
 
 /// Height and width of an image that is scaled to at most so many patches: the largest scale, searched by halves, at which the sides,
@@ -252,6 +272,17 @@ fn of_patches(config: &ConfigFile) -> Result<Option<Size>, Error> {
     Ok(Some(Size::Patches { side, most }))
 }
 
+/// Whether the file is of DETR's processor, whose sizes and colours are others where it says nothing.
+fn is_of_detr(config: &ConfigFile) -> Result<bool, Error> {
+    let names = [config.text("image_processor_type")?, config.text("feature_extractor_type")?];
+    Ok(names.into_iter().flatten().any(|name| name.starts_with("Detr")))
+}
+
+/// The size where none is given.
+fn usual_size(config: &ConfigFile) -> Result<Size, Error> {
+    Ok(if is_of_detr(config)? { Size::Edges { shortest: 800, longest: 1333 } } else { Size::Exact([224; 2]) })
+}
+
 /// A size as configurations have it: a number, or an object with height and width or the shortest edge.
 fn size(config: &ConfigFile, field: &str) -> Result<Option<Size>, Error> {
     let limited = |section: &ConfigFile, name: &str| match section.size(name)? {
@@ -262,22 +293,34 @@ fn size(config: &ConfigFile, field: &str) -> Result<Option<Size>, Error> {
         None => Ok(None),
         Some(Value::Number(_)) => {
             let side = limited(config, field)?;
+            if field == "size" && is_of_detr(config)? {
+                let longest = if config.has("max_size") { limited(config, "max_size")? } else { 1333 };
+                return Ok(Some(Size::Edges { shortest: side, longest }));
+            }
             let is_shorter = field == "size" && size_is_shorter_side(config)?;
             Ok(Some(if is_shorter { Size::ShortestEdge(side) } else { Size::Exact([side; 2]) }))
         }
         Some(_) => {
             let Some(section) = config.section(field)? else { return Ok(None) };
-            if section.has("shortest_edge") && !section.has("longest_edge") {
-                return Ok(Some(Size::ShortestEdge(limited(&section, "shortest_edge")?)));
+            if section.has("shortest_edge") {
+                let shortest = limited(&section, "shortest_edge")?;
+                return Ok(Some(match section.has("longest_edge") {
+                    true => Size::Edges { shortest, longest: limited(&section, "longest_edge")? },
+                    false => Size::ShortestEdge(shortest),
+                }));
             }
             Ok(Some(Size::Exact([limited(&section, "height")?, limited(&section, "width")?])))
         }
     }
 }
 
+/// Mean and standard deviation of the colours of ImageNet.
+const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
+
 /// Three numbers, or one for all three colours.
 fn colors(config: &ConfigFile, field: &str, default: [f64; 3]) -> Result<[f64; 3], Error> {
     let numbers = match config.get(field) {
+        None if is_of_detr(config)? => (if field == "image_mean" { IMAGENET[0] } else { IMAGENET[1] }).to_vec(),
         None => default.to_vec(),
         Some(Value::Number(_)) => vec![config.number_or(field, 0.5)?],
         Some(_) => config.numbers(field)?.unwrap_or_default(),
@@ -328,7 +371,7 @@ mod tests {
             assert!(worst <= 1e-4, "{name}: off by {worst} levels");
             n_compared += 1;
         }
-        assert!(n_compared >= 24, "{n_compared}");
+        assert!(n_compared >= 26, "{n_compared}");
     }
 
     #[test]
@@ -340,6 +383,22 @@ mod tests {
         let prepared = Preparation::read(&config).expect("a preparation").apply(&image).expect("it is prepared");
         assert_eq!(prepared.array.shape, [3, 8, 8]);
         assert_eq!(prepared.seen, [12, 2, 16, 16]);
+    }
+
+    #[test]
+    fn older_files_of_detr_give_the_shorter_side_and_the_longest_there_may_be() {
+        let read = |json: &[u8]| {
+            let config = ConfigFile::parse("preprocessor_config.json".as_ref(), json).expect("JSON");
+            Preparation::read(&config).expect("a preparation").resized.expect("a size").0
+        };
+        let older = read(br#"{"feature_extractor_type": "DetrFeatureExtractor", "size": 800, "max_size": 1000}"#);
+        assert_eq!(older, Size::Edges { shortest: 800, longest: 1000 });
+        assert_eq!(
+            read(br#"{"image_processor_type": "DetrImageProcessor"}"#),
+            Size::Edges { shortest: 800, longest: 1333 }
+        );
+        assert_eq!(sides_of_edges([480, 640], 800, 1333), [800, 1066]);
+        assert_eq!(sides_of_edges([300, 1200], 800, 1333), [333, 1333]);
     }
 
     #[test]
