@@ -58,12 +58,12 @@ fn object_queries_say_what_they_found_and_where_they_look() {
     assert!(run.stdout.contains("query  prob.  class"), "{}", run.stdout);
     assert!(run.stdout.lines().any(|line| line.starts_with("q3 ") && line.contains(" to ")), "{}", run.stdout);
     let draw = |query: &'static str| {
-        let words = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--layer", "1", "--head", "2"];
+        let words = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--layer", "1", "--head", "1"];
         Command::new(words.into_iter().chain(["--query", query, "-o", "look.svg"])).in_folder(&folder).run()
     };
     draw("3").succeeds();
     let svg = fs::read_to_string(folder.path().join("look.svg")).expect("the picture");
-    assert!(svg.contains("L1H2: what q3 (LABEL_") && svg.contains("A map of 3 × 3 values"), "{svg}");
+    assert!(svg.contains("L1H1: what q3 (LABEL_") && svg.contains("A map of 3 × 3 values"), "{svg}");
     draw("r0c1").succeeds();
     let svg = fs::read_to_string(folder.path().join("look.svg")).expect("the picture");
     assert!(svg.contains("what r0c1 looks at"), "{svg}");
