@@ -25,6 +25,7 @@ pub use names::{
 };
 pub(crate) use origin::explained;
 use place::{located, prefix, superfluous};
+pub(crate) use reads::dense;
 pub(crate) use rearrange::bucket;
 use rearrange::{bucketed_bias, grouped_place, multiply_rows, scale, transpose};
 
@@ -88,25 +89,6 @@ pub fn load(
     let mut transformer = Transformer { architecture, encoder, decoder, readout };
     transformer.pack();
     Ok((transformer, notes))
-}
-
-/// A dense layer outside the stacks, under the first prefix that fits, ready to run.
-///
-/// # Errors
-/// As [`load`].
-pub(crate) fn dense(
-    checkpoint: &Checkpoint,
-    prefixes: &[&'static str],
-    name: &str,
-    [d_out, d_in]: [usize; 2],
-    has_bias: bool,
-) -> Result<Linear, Error> {
-    let fits = |prefix: &&&str| checkpoint.contains(&format!("{prefix}{name}.weight"));
-    let prefix = prefixes.iter().find(fits).or(prefixes.first()).copied().unwrap_or("");
-    let loader = Loader { checkpoint, layout: Layout::OutIn, prefix };
-    let mut linear = loader.linear(&format!("{prefix}{name}"), d_out, d_in, has_bias)?;
-    linear.pack();
-    Ok(linear)
 }
 
 struct Loader<'a> {

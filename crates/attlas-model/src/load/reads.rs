@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use attlas_kernels::{Code, Coded, Part, Precision};
 
-use super::{AttentionNames, Loader, StackNames, ended};
+use super::{AttentionNames, Layout, Loader, StackNames, ended};
 use crate::Error;
 use crate::block::convolution::{Convolution, Ends, GroupedConvolution};
 use crate::block::linear::{Linear, Weight};
@@ -14,7 +14,27 @@ use crate::config::{
     AddedScores, Attention, Disentangled, Embedding, Frequencies, Norm, PatchMatrix, Patches, PositionConvolution,
     Reads, SampleConvolution, SampleNorms, Samples, Stack,
 };
+use crate::weights::Checkpoint;
 use crate::weights::stored_rows::StoredRows;
+
+/// A dense layer outside the stacks, under the first prefix that fits, ready to run.
+///
+/// # Errors
+/// As [`load`](super::load).
+pub(crate) fn dense(
+    checkpoint: &Checkpoint,
+    prefixes: &[&'static str],
+    name: &str,
+    [d_out, d_in]: [usize; 2],
+    has_bias: bool,
+) -> Result<Linear, Error> {
+    let fits = |prefix: &&&str| checkpoint.contains(&format!("{prefix}{name}.weight"));
+    let prefix = prefixes.iter().find(fits).or(prefixes.first()).copied().unwrap_or("");
+    let loader = Loader { checkpoint, layout: Layout::OutIn, prefix };
+    let mut linear = loader.linear(&format!("{prefix}{name}"), d_out, d_in, has_bias)?;
+    linear.pack();
+    Ok(linear)
+}
 
 impl Loader<'_> {
     pub(super) fn reads(&self, embedding: &Embedding, names: &StackNames) -> Result<ReadWeights, Error> {
