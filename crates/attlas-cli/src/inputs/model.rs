@@ -330,8 +330,11 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
     let mut run = run_inputs(&model, &inputs, decoding, options)?;
     if !model.has(Side::Source) {
         // a continuation is read together with the text that it continues
-        for (output, text) in run.outputs.iter_mut().zip(&texts.sources) {
-            output.insert_str(0, text);
+        for ((output, text), item) in run.outputs.iter_mut().zip(&texts.sources).zip(&run.recording.items) {
+            match item.target.text.starts_with(text) && item.target.text.ends_with(output.as_str()) {
+                true => item.target.text.clone_into(output),
+                false => output.insert_str(0, text),
+            }
         }
     }
     Ok(run)
