@@ -60,8 +60,8 @@ pub fn print_standouts(
         writeln!(terminal, "{head}{}", heads(group, room))?;
     }
     let how = format!(
-        "{}: a hint, not a law. Named are means of five rows or more that reach the threshold and whose 95 % interval lies \
-         over the baseline. Weights are not importance.",
+        "{}: a hint, not a law. Named are means of five rows or more that reach the threshold and lie over the baseline \
+         by more than chance would have it. Weights are not importance.",
         measured_on(recording, item)
     );
     terminal.notes([&how])?;

@@ -146,3 +146,9 @@ fn the_built_in_set_finds_duplicates_on_random_tokens_and_the_rest_on_sentences(
     let odd = Command::new(["heads", "--max-tokens", "9"]).run();
     assert!(odd.fails(2).contains("the built-in set is run as it is"), "{}", odd.stderr);
 }
+
+#[test]
+fn mentions_in_a_file_are_given_with_an_equals_sign() {
+    let problem = Command::new(["heads", "--coref", "mentions.jsonl"]).run().fails(2).to_owned();
+    assert!(problem.contains("--coref=mentions.jsonl"), "{problem}");
+}

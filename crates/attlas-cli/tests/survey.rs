@@ -373,3 +373,14 @@ fn what_is_no_corpus_is_refused_in_a_sentence() {
     assert!(refused(&["merge", "survey.csv", "-o", "s.parquet"], 3).starts_with("survey.csv: is not a survey: "));
     assert!(!Path::new(&folder.path().join("s.parquet")).exists());
 }
+
+#[test]
+fn a_column_or_field_is_refused_where_no_file_has_any() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("t.txt"), "A cat.\n").expect("it is written");
+    for option in ["--column", "--field"] {
+        let run = Command::new(["survey", "t.txt", option, "text", "-o", "s.parquet"]).in_folder(&folder).run();
+        let problem = run.fails(2).to_owned();
+        assert!(problem.contains(option) && problem.contains("no file of the corpus has any"), "{problem}");
+    }
+}

@@ -150,7 +150,7 @@ fn a_zeroed_head_is_a_model_whose_output_projection_has_no_columns_for_it() {
     let plain = family("bart");
     let (layer, head) = (1, 2);
     let config = plain.transformer().architecture.attention(Kind::Cross)[layer];
-    let (width, d_head) = (config.query_width(), config.d_head);
+    let (width, d_head) = (config.1.query_width(), config.1.d_head);
     let name = format!("model.decoder.layers.{layer}.encoder_attn.out_proj.weight");
     let without = changed(&data("families").join("bart"), &name, |weight| {
         weight.chunks_exact_mut(width).for_each(|row| row[head * d_head..][..d_head].fill(0.0));

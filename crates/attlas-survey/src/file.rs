@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use attlas::analysis::{MEASURES, Score, ScoreRow, Sums};
+use attlas::analysis::{MEASURES, Measure, Score, ScoreRow, Sums};
 use attlas::survey::{Cell, Example, Examples, N_SHARDS, Place, Resamples, Survey, packed_sums, unpacked_sums};
 use attlas::{HeadId, Kind};
 use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
@@ -128,7 +128,15 @@ pub fn score_row(survey: &Survey, cells: Range<usize>, resamples: &Resamples) ->
     let measure = &MEASURES[measure];
     let score: Option<Score> = survey.score(cells.clone(), measure, resamples);
     let totals: Vec<Sums> = cells.map(|cell| survey.total(cell)).collect();
-    ScoreRow::new(kind, head, measure, score.ok_or_else(|| measure.absence(&totals)))
+    ScoreRow::new(kind, head, measure, score.ok_or_else(|| absence(measure, &totals)))
+}
+
+/// Why there is no score. Of sentences with trees a survey reads the words alone.
+fn absence(measure: &Measure, totals: &[Sums]) -> String {
+    match measure.name {
+        "phrase" => "a survey reads no trees".to_owned(),
+        _ => measure.absence(totals),
+    }
 }
 
 /// The examples of a row: an array; of several variants an array of arrays.

@@ -35,7 +35,8 @@ pub struct HeadAccuracy {
     pub layer: usize,
     /// Counted from 0.
     pub head: usize,
-    /// `alignment`.
+    /// `dictionary-probe`: not quite the measure `alignment`, which counts words as the tokenizer parts them; of `l'eau` the probe takes the
+    /// row of `eau`.
     pub measure: &'static str,
     /// The row that was looked at: `predicted`, that which predicts the French word, or `read`, that which has just read it.
     pub rows: &'static str,
@@ -43,7 +44,7 @@ pub struct HeadAccuracy {
     pub score: Option<f64>,
     /// What the diagonal of the word map would get.
     pub baseline: Option<f64>,
-    /// The low end of the score's 95 % interval (Student's t, cases taken as independent).
+    /// The low end of the score's 95 % interval (Wilson's, cases taken as independent).
     pub low: Option<f64>,
     /// The high end.
     pub high: Option<f64>,
@@ -202,12 +203,12 @@ fn word_grid(maps: &[AttentionMap<'_>], row_tokens: RowTokens) -> Option<Grid> {
 }
 
 fn head_accuracy(id: HeadId, rows: &'static str, sums: &Sums) -> HeadAccuracy {
-    let interval = sums.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)));
+    let interval = sums.interval_of_shares();
     HeadAccuracy {
         kind: Kind::Cross,
         layer: id.layer,
         head: id.head,
-        measure: "alignment",
+        measure: "dictionary-probe",
         rows,
         score: sums.mean(),
         baseline: sums.mean_baseline(),

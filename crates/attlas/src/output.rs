@@ -45,7 +45,14 @@ pub fn write_aside(path: &Path, write: impl FnOnce(&mut Aside) -> io::Result<()>
     };
     check_place(path)?;
     sweep(folder_of(path));
-    let (file, aside) = InHand::create(path).map_err(failed)?;
+    let no_file = |source: io::Error| match source.kind() {
+        // the folder is there, and yet holds no file of ours: /proc
+        ErrorKind::NotFound => {
+            io::Error::new(ErrorKind::NotFound, format!("the folder {} takes no new file", folder_of(path).display()))
+        }
+        _ => source,
+    };
+    let (file, aside) = InHand::create(path).map_err(|source| failed(no_file(source)))?;
     let mut writer = BufWriter::new(file);
     write(&mut writer).map_err(failed)?;
     let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
-use crate::Tokens;
 use crate::printable::counted;
+use crate::{TokenRole, Tokens};
+
+/// Tokens that a message lists at most.
+const MAX_LISTED: usize = 40;
 
 /// The tokens that `asked` means: a word or token by its text, the second of several as `it#2`, or one by its place. `what` names in
 /// messages what is asked for.
@@ -36,8 +39,15 @@ pub fn place_of(tokens: &Tokens, asked: &str, what: &str) -> Result<Range<usize>
         ([], None) => match name.parse::<usize>() {
             Ok(place) if place < tokens.len() => Ok(place..place + 1),
             _ => {
-                let labels: Vec<&str> = tokens.labels().take(40).collect();
-                let more = if tokens.len() > labels.len() { " …" } else { "" };
+                let mut labels: Vec<&str> = Vec::new();
+                let texts = tokens.tokens.iter().filter(|token| token.role != TokenRole::Padding);
+                for label in texts.map(|token| token.text.as_str()) {
+                    if !labels.contains(&label) {
+                        labels.push(label);
+                    }
+                }
+                let more = if labels.len() > MAX_LISTED { " …" } else { "" };
+                labels.truncate(MAX_LISTED);
                 Err(format!("{what} {asked}: there is no such token; there are {}{more}", labels.join(" ")))
             }
         },
@@ -86,6 +96,9 @@ mod tests {
         assert_eq!(place("3"), Ok(3..4));
         assert_eq!(place("5"), Ok(5..6), "a token that is a number is the token");
         assert!(place("it").is_err_and(|why| why.contains("0, 4")));
+        tokens.tokens.push(crate::Token { role: TokenRole::Padding, ..crate::Token::labelled("<pad>") });
+        let place = |asked: &str| place_of(&tokens, asked, "query");
+        assert!(place("cat").is_err_and(|why| why.ends_with("there are it un believ able 5")));
         assert!(place("it#3").is_err() && place("cat").is_err() && place("99").is_err());
     }
 }

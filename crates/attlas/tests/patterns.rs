@@ -59,14 +59,7 @@ fn planted_heads_are_named_with_the_planted_numbers() {
         }
     });
     let previous = map(&|query, key| if key == query.saturating_sub(1) { 1.0 } else { 0.0 });
-    // 30 % on the first token, the rest on the others alike
-    let sink = map(&|query, key| match (query, key) {
-        (0, 0) => 1.0,
-        (_, 0) => 0.300_001,
-        _ if key <= query => 0.699_999 / query as f32,
-        _ => 0.0,
-    });
-    let recording = recording(Kind::Decoder, vec![induction, previous, sink], Tokens::default(), tokens);
+    let recording = recording(Kind::Decoder, vec![induction, previous], Tokens::default(), tokens);
     let heads = measure(&recording, 0).expect("the text exists");
     let score = |head: usize, name: &str| heads[head].score(name).expect("it is measured");
 
@@ -80,11 +73,26 @@ fn planted_heads_are_named_with_the_planted_numbers() {
     assert!(names(&heads, 1).starts_with(&["previous"]), "{:?}", names(&heads, 1));
     assert!((score(1, "previous").value - 14.0 / 15.0).abs() < 1e-9);
     assert_eq!(score(1, "positional").variant, Some("offset -1"));
+}
 
-    assert_eq!(names(&heads, 2), ["sink", "broad"], "the rest is spread");
-    let found = score(2, "sink");
-    // of the queries after the first whose token is not "the"
-    assert!((found.value - 0.300_001).abs() < 1e-6 && found.n == 12, "{found:?}");
+#[test]
+fn a_planted_sink_is_named_with_the_planted_number() {
+    // 30 % on the first token, the rest on the others alike
+    let n = 30;
+    let weight = |query: usize, key: usize| match (query, key) {
+        (0, 0) => 1.0,
+        (_, 0) => 0.300_001,
+        _ if key <= query => 0.699_999 / query as f32,
+        _ => 0.0,
+    };
+    let map = (0..n * n).map(|cell| weight(cell / n, cell % n)).collect();
+    let mut tokens = text_of(n);
+    tokens.tokens[0] = Token::labelled("the");
+    let heads = measure(&recording(Kind::Decoder, vec![map], Tokens::default(), tokens), 0).expect("the text exists");
+    assert_eq!(names(&heads, 0), ["sink", "broad"], "the rest is spread");
+    let found = heads[0].score("sink").expect("it is measured");
+    // of the queries after the first whose token is not "the" again
+    assert!((found.value - 0.300_001).abs() < 1e-6 && found.n < 29, "{found:?}");
     assert_eq!(found.variant, Some("token 0"));
 }
 
@@ -107,7 +115,7 @@ fn a_planted_crossing_is_found_and_words_are_held_against_their_reference() {
     let alignment = score("alignment");
     assert_eq!((alignment.value, alignment.variant), (1.0, Some("the row that predicts the word")));
     assert!((alignment.baseline.expect("the diagonal") - 3.0 / 5.0).abs() < 1e-6, "two of five words cross");
-    assert!(names(&heads, 0).contains(&"alignment"));
+    assert!(!names(&heads, 0).contains(&"alignment"), "five words of which the diagonal has three are too few to tell");
 }
 
 /// SplitMix64.
@@ -136,54 +144,58 @@ impl Random {
     }
 }
 
-#[test]
-#[expect(clippy::print_stdout, reason = "the rate is read by people, who run the test for it")]
-fn of_heads_whose_keys_are_shuffled_in_each_row_at_most_one_in_twenty_is_named() {
-    let english = "<s> the old cat , which saw a dog in the garden , ran to the house and the dog followed it . </s>";
-    let french =
-        "<s> le vieux chat , qui vit un chien dans le jardin , courut vers la maison et le chien le suivit . </s>";
-    let (source, target) = (words(english), words(french));
-    let annotations = Annotations {
-        counts: Some(Arc::new((0..30).collect())),
-        links: (0..20).map(|word| (word, word)).collect(),
-        ..Annotations::default()
+/// `n` words between the tokens that a tokenizer puts around a text: some twice, some of grammar, some of punctuation.
+fn text_of(n: usize) -> Tokens {
+    const TEXT: &str = "the old cat , which saw a dog in the garden , ran to house and the dog followed it .";
+    let inner: Vec<&str> = TEXT.split(' ').cycle().take(n.saturating_sub(2)).collect();
+    words(&format!("<s> {} </s>", inner.join(" ")))
+}
+
+/// A recording of heads whose keys are shuffled in each row, `n_heads` of the kind, as sharp as `sharpness` says of each.
+fn shuffled(random: &mut Random, kind: Kind, [n_queries, n_keys]: [usize; 2], sharpness: &[f32]) -> Recording {
+    let mut map = |sharpness: &f32| -> Vec<f32> {
+        let n_visible = |query: usize| if kind == Kind::Decoder { query + 1 } else { n_keys };
+        (0..n_queries).flat_map(|query| random.row(n_visible(query), n_keys, *sharpness)).collect()
     };
+    let maps = sharpness.iter().map(&mut map).collect();
+    let mut recording = recording(kind, maps, text_of(n_keys), text_of(n_queries));
+    recording.items[0].predicted = recording.items[0].target.clone();
+    recording.items[0].predicted.tokens.rotate_left(1);
+    recording
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the rates are read by people, who run the test for them")]
+fn of_heads_whose_keys_are_shuffled_in_each_row_at_most_one_in_twenty_is_named() {
+    // the last are as sharp as heads get: one key has nearly all of a row
+    let sharpness: Vec<f32> = [0.5, 1.0, 1.5, 2.0, 4.0, 8.0].repeat(40);
+    let small = [5, 6, 8, 10, 15, 22, 40].map(|n| [n, n]);
+    let crossing = [[5, 5], [8, 8], [8, 16], [8, 24], [24, 8], [20, 40], [40, 40]];
     let mut random = Random(5);
-    let (mut n_named, mut n_looked_for) = (0, 0);
-    for kind in Kind::ALL {
-        let (n_queries, n_keys) = match kind {
-            Kind::Encoder => (source.len(), source.len()),
-            Kind::Decoder => (target.len(), target.len()),
-            Kind::Cross => (target.len(), source.len()),
+    for (kind, shape) in [Kind::Encoder, Kind::Decoder]
+        .into_iter()
+        .flat_map(|kind| small.map(|shape| (kind, shape)))
+        .chain(crossing.map(|shape| (Kind::Cross, shape)))
+    {
+        let annotations = Annotations {
+            counts: Some(Arc::new((0..60).collect())),
+            links: (0..shape[0].min(shape[1]) - 2).map(|word| (word, word)).collect(),
+            ..Annotations::default()
         };
-        let mut map = |head: usize| -> Vec<f32> {
-            let sharpness = [0.5, 1.0, 1.5, 2.0, 4.0][head % 5];
-            let n_visible = |query: usize| if kind == Kind::Decoder { query + 1 } else { n_keys };
-            (0..n_queries).flat_map(|query| random.row(n_visible(query), n_keys, sharpness)).collect()
-        };
-        let maps: Vec<Vec<f32>> = (0..200).map(&mut map).collect();
-        let mut recording = recording(kind, maps, source.clone(), target.clone());
-        recording.items[0].predicted = target.clone();
-        recording.items[0].predicted.tokens.rotate_left(1);
+        let recording = shuffled(&mut random, kind, shape, &sharpness);
         let heads = measure_with(&recording, 0, &annotations).expect("the text exists");
-        // "broad" is no finding about keys: it is true of these heads, whatever their order
-        let named = standouts(&heads).iter().filter(|one| one.measure.name != "broad").count();
-        let looked_for: usize = heads
-            .iter()
-            .map(|head| head.scores().filter(|(one, _)| one.threshold.is_some() && one.name != "broad").count())
-            .sum();
-        println!("{kind}: {named} of {looked_for} named, {:.2} %", 100.0 * named as f64 / looked_for as f64);
-        let by_name = standouts(&heads);
-        for name in by_name.iter().map(|one| one.measure.name).collect::<std::collections::BTreeSet<_>>() {
-            let n = by_name.iter().filter(|one| one.measure.name == name).count();
-            println!("  {name}: {n} of 200 heads");
-        }
-        n_named += named;
-        n_looked_for += looked_for;
+        // a head of the two softest kinds is broad, whatever the order of its keys
+        let is_wrong = |name: &str, head: usize| name != "broad" || sharpness[head] >= 1.5;
+        let named: Vec<Vec<&str>> = (0..heads.len())
+            .map(|head| names(&heads, head).into_iter().filter(|name| is_wrong(name, head)).collect())
+            .collect();
+        let n_named = named.iter().filter(|names| !names.is_empty()).count();
+        let rate = n_named as f64 / heads.len() as f64;
+        let mut by_name = std::collections::BTreeMap::new();
+        named.iter().flatten().for_each(|name| *by_name.entry(*name).or_insert(0) += 1);
+        println!("{kind} {shape:?}: {n_named} of {} heads named, {:.1} % {by_name:?}", heads.len(), 100.0 * rate);
+        assert!(rate <= 0.05, "{kind} {shape:?}: {rate} {by_name:?}");
     }
-    let rate = n_named as f64 / n_looked_for as f64;
-    println!("all: {n_named} of {n_looked_for} named, {:.2} %", 100.0 * rate);
-    assert!(n_looked_for > 5000 && rate <= 0.05, "{rate}");
 }
 
 #[test]
@@ -197,7 +209,7 @@ fn what_cannot_be_measured_is_absent_with_its_reason() {
     let one = || Tokens { text: String::new(), tokens: vec![Token::labelled("a")] };
     assert_eq!(
         reason(one(), vec![vec![1.0]], "broad").as_deref(),
-        Some("it needs a query that sees two tokens or more")
+        Some("it needs a query that sees five tokens or more")
     );
     assert_eq!(
         reason(one(), vec![vec![1.0]], "separator").as_deref(),

@@ -1,10 +1,11 @@
 //! The two recordings of `attlas compare`: opened, or made by running a model or two on a text or two.
 
 use attlas::{Kind, Recording};
+use attlas_model::Side;
 
 use super::compare::CompareArguments;
 use crate::failure::Failure;
-use crate::inputs::{Material, RunArguments, Texts, run_texts};
+use crate::inputs::{Material, RunArguments, Texts, load_model, run_texts};
 use crate::terminal::{clip, remark};
 
 /// Characters of a text in its name at most.
@@ -32,6 +33,7 @@ impl Pair {
         let a = Made::of(&first, &usual)?;
         if second.is_none()
             && let Some(output) = a.output.as_ref().filter(|_| a.recording.kinds().contains(&Kind::Cross))
+            && (arguments.other_model.is_none() || load_model(&other.model)?.has(Side::Target))
         {
             remark("B reads the target that A wrote, so that both have the same tokens; --target TEXT gives another");
             (other.target, other.beam, other.max_tokens) = (vec![output.into()], None, None);

@@ -56,12 +56,12 @@ pub struct SurveyArguments {
     /// How the files hold their texts [default: as their names end].
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<FormatArgument>,
-    /// The field of a JSON object that is the text.
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    pub field: String,
-    /// The column of a Parquet file that holds the texts.
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    pub column: String,
+    /// The field of a JSON object that is the text [default: text].
+    #[arg(long, value_name = "NAME")]
+    pub field: Option<String>,
+    /// The column of a Parquet file that holds the texts [default: text].
+    #[arg(long, value_name = "NAME")]
+    pub column: Option<String>,
     /// This part of the corpus alone, such as 1/4: the parts do not overlap, whatever machine they are surveyed on.
     #[arg(long, value_name = "I/N", value_parser = parse_part)]
     pub shards: Option<Part>,
@@ -167,6 +167,7 @@ fn run_survey(
     check_output(&state, inputs())?;
     let files: Vec<CorpusFile> = arguments.files.iter().map(|path| arguments.find(path)).collect::<Result<_, _>>()?;
     refuse_twice(&files)?;
+    arguments.refuse_idle(&files)?;
     let model = load_model(&arguments.model)?;
     model.precision_note().into_iter().for_each(remark);
     check_model(&model, &files)?;
@@ -174,7 +175,8 @@ fn run_survey(
     let about = arguments.about(&model, &files, counts.as_deref())?;
     let annotations = Annotations { counts: counts.map(Arc::new), ..Annotations::NONE };
     let mut file = begin_or_go_on(about, &state, arguments.restart)?;
-    let names = TextNames { field: arguments.field.clone(), column: arguments.column.clone() };
+    let name = |given: &Option<String>| given.clone().unwrap_or_else(|| "text".to_owned());
+    let names = TextNames { field: name(&arguments.field), column: name(&arguments.column) };
     let mut keeper = Keeper::new(state, Duration::from_secs(arguments.save_every));
     signals.keep();
     let stop = || signals.noted().is_some();
@@ -259,6 +261,21 @@ impl SurveyArguments {
             return Err(Failure::Usage(why.into()));
         }
         Ok(CorpusFile::find(path, self.format.map(|format| format.0))?)
+    }
+
+    /// Refuses names of what no file of the corpus has.
+    fn refuse_idle(&self, files: &[CorpusFile]) -> Result<(), Failure> {
+        let has = |format: CorpusFormat| files.iter().any(|file| file.format == format);
+        let named = [
+            (&self.column, "--column", CorpusFormat::Parquet, "columns of Parquet files"),
+            (&self.field, "--field", CorpusFormat::Jsonl, "fields of JSON lines"),
+        ];
+        match named.into_iter().find(|(name, _, format, _)| name.is_some() && !has(*format)) {
+            Some((_, option, _, what)) => Err(Failure::Usage(format!(
+                "{option} is for {what}, and no file of the corpus has any; --format says how they are read"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// What the survey is about when it begins.

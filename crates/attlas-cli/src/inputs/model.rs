@@ -287,7 +287,12 @@ impl From<Recording> for TextRun {
 impl TextRun {
     /// Puts the texts that were continued before what was generated: the two are read together.
     pub fn put_before(&mut self, texts: &[String]) {
-        self.outputs.iter_mut().zip(texts).for_each(|(output, text)| output.insert_str(0, text));
+        for ((output, text), item) in self.outputs.iter_mut().zip(texts).zip(&self.recording.items) {
+            match item.target.text.starts_with(text) && item.target.text.ends_with(output.as_str()) {
+                true => item.target.text.clone_into(output), // with the space between them
+                false => output.insert_str(0, text),
+            }
+        }
     }
 
     /// Says on standard error what a reader of the recording must know.

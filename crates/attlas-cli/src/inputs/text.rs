@@ -107,6 +107,11 @@ fn is_a_folder(raw: &OsStr, name: &str) -> Failure {
 fn is_a_name(raw: &OsStr, name: &str) -> Failure {
     let file = raw.to_string_lossy();
     let path = Path::new(raw);
+    if path.is_dir() {
+        return Failure::Usage(format!(
+            "{name} \"{file}\" is a folder, not a text; give a text, or a file of texts in it"
+        ));
+    }
     let record = |option: &str| format!("`attlas record {option} {file} -o RUN.safetensors`");
     let ways = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv")) {
         format!(

@@ -29,6 +29,12 @@ pub fn print(report: &Report, choice: Choice<'_>, terminal: &mut Terminal) -> Re
     if let Some(trees) = &report.trees {
         let groups = groups(trees, choice)?;
         match choice.relation {
+            None if trees.offsets.is_empty() => {
+                writeln!(
+                    terminal,
+                    "no word of these sentences depends on another: there is no relation to look along"
+                )?;
+            }
             None => print_relations(&groups, terminal)?,
             Some(_) => groups.iter().try_for_each(|group| print_heads(group, terminal))?,
         }

@@ -251,6 +251,9 @@ impl Model {
         while tokens.tokens.last().is_some_and(|token| token.role == TokenRole::Padding) {
             tokens.tokens.pop();
         }
+        if self.has_space_between(tokens, more) {
+            tokens.text.push(' ');
+        }
         let offset = tokens.text.len();
         let n_words = tokens.tokens.iter().filter_map(|token| token.word).max().map_or(0, |word| word + 1);
         tokens.text.push_str(&more.text);
@@ -259,6 +262,17 @@ impl Model {
             word: token.word.map(|word| word + n_words),
             ..token.clone()
         }));
+    }
+
+    /// Whether the first token of `more` begins a word behind `tokens`, although its text alone shows no space.
+    fn has_space_between(&self, tokens: &Tokens, more: &Tokens) -> bool {
+        let is_open = !tokens.text.is_empty() && !tokens.text.ends_with(char::is_whitespace);
+        let id_of = |token: Option<&Token>| token.filter(|token| token.is_text()).and_then(|token| token.id);
+        let ends = id_of(tokens.tokens.last()).zip(id_of(more.tokens.first()));
+        let Some((last, first)) = ends.filter(|_| is_open && self.tokenizer.is_some()) else { return false };
+        let (both, alone) = (self.text_of(&[last, first]), self.text_of(&[last]));
+        let begins = |text: &str| text.starts_with(char::is_whitespace);
+        both.strip_prefix(alone.as_str()).is_some_and(begins) && !begins(&more.text)
     }
 
     /// A plain word when the source looks like another language than the model's.

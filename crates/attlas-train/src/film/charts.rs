@@ -101,7 +101,7 @@ impl Curves {
                 self.measured_on()
             ),
             "Dashes: threshold; dots: mean baseline. Named: five scores or more, their mean at the threshold or over it, and \
-             its 95 % interval over the baseline. Grey: further heads that are named at some time; faint: never. Between \
+             its interval over the baseline. Grey: further heads that are named at some time; faint: never. Between \
              checkpoints nothing is known. Weights are not importance."
                 .to_string(),
         ]

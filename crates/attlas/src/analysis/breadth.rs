@@ -21,6 +21,12 @@ pub fn normalized_entropy(row: &Row<'_>) -> Option<f64> {
     }
 }
 
+/// The same of a row that sees five keys or more; of few keys, a head that has learnt nothing looks broad.
+pub(super) fn broad_sample(row: &Row<'_>) -> Option<Sample> {
+    const MIN_KEYS: usize = 5;
+    normalized_entropy(row).filter(|_| row.n_visible() >= MIN_KEYS).map(|score| Sample { score, baseline: 0.0 })
+}
+
 /// Entropy of a row as Clark et al. compute it, in nats: of `0.9999 w + 0.0001 / n_keys`.
 ///
 /// For comparison with their figures only (`General_Analysis.ipynb`); padded keys are not counted in `n_keys`.

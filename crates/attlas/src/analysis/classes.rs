@@ -23,8 +23,13 @@ pub fn is_separator(token: &Token) -> bool {
 
 /// Whether a token of the text has no letter and no digit: `.`, `,`, `»`.
 pub fn is_punctuation(token: &Token) -> bool {
-    let text = token.text.trim();
+    let text = token.text.trim_matches(is_space);
     token.role == TokenRole::Text && !text.is_empty() && text.chars().all(|character| !character.is_alphanumeric())
+}
+
+/// Whether a character is a space, or stands for one: tokenizers of pieces show a space alone as `␣` or `▁`.
+fn is_space(character: char) -> bool {
+    character.is_whitespace() || matches!(character, '␣' | '▁')
 }
 
 /// Words without content of their own, English and French, in lower case and alphabetical order.
@@ -43,7 +48,7 @@ const FUNCTION_WORDS: &[&str] = &[
 /// Whether a token of the text is, whole, one of about 150 English and French words that carry grammar rather than content:
 /// articles, pronouns, prepositions, conjunctions, auxiliaries.
 pub fn is_function_word(token: &Token) -> bool {
-    let word = token.text.trim().to_lowercase().replace('’', "'");
+    let word = token.text.trim_matches(is_space).to_lowercase().replace('’', "'");
     token.role == TokenRole::Text && FUNCTION_WORDS.binary_search(&word.as_str()).is_ok()
 }
 
@@ -69,6 +74,10 @@ mod tests {
     fn a_full_stop_is_punctuation_and_a_special_token_is_not() {
         assert!(is_punctuation(&Token::labelled(" .")));
         assert!(!is_punctuation(&Token::labelled("3.")));
+        assert!(is_punctuation(&Token::labelled("␣.")));
+        for space in [" ", "␣", "▁"] {
+            assert!(!is_punctuation(&Token::labelled(space)), "{space:?} is a space");
+        }
         let end = Token { role: TokenRole::Special, ..Token::labelled("</s>") };
         assert!(is_separator(&end) && !is_punctuation(&end));
     }

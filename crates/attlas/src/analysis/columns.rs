@@ -54,8 +54,8 @@ pub struct Columns<'a> {
     pub segments: Vec<usize>,
     /// Which keys carry the same token.
     pub copies: Copies,
-    /// The rarest token of the text, and the second, by the counts that [`Annotations`] has.
-    pub rarest: Vec<usize>,
+    /// The rarest keys of the text, and the two rarest, by the counts that [`Annotations`] has; with all that are as rare.
+    pub rarest: [Vec<usize>; 2],
     /// The smallest constituent around the token at each position; empty where no tree is known.
     pub phrases: &'a [Option<Range<usize>>],
     /// The keys of the needle, where there is one.
@@ -124,7 +124,7 @@ impl<'a> Columns<'a> {
             punctuation: class(is_punctuation),
             functional: class(|token| is_separator(token) || is_punctuation(token) || is_function_word(token)),
             copies: Copies::of(tokens, following(map), map.query_offset(), patches_of(map)),
-            rarest: rarest_keys(tokens, counts, 2),
+            rarest: [1, 2].map(|n| rarest_keys(tokens, counts, n)),
             phrases: match map.kind() {
                 Kind::Encoder => &annotations.source_phrases,
                 Kind::Decoder => &annotations.target_phrases,
@@ -162,8 +162,8 @@ fn patches_of<'a>(map: &AttentionMap<'a>) -> &'a [PatchGrid] {
     if map.kind() == Kind::Decoder { map.item().target_images() } else { &[] }
 }
 
-/// Which keys carry the same token: by id where all have one, else by text. Special tokens, padding and patches of images, which all have
-/// one id, are nobody's copy.
+/// Which keys carry the same token: by id where all have one, else by text. Special tokens and padding are nobody's copy, nor are patches
+/// of images, which all have one id, nor tokens that the vocabulary lacks: what differs has the same id there.
 #[derive(Debug, Clone, Default)]
 pub struct Copies {
     /// Which token each key carries. Shape `[n_keys]`.
@@ -176,13 +176,18 @@ pub struct Copies {
     offset: usize,
 }
 
+/// Whether a token is one that the vocabulary lacks: `<unk>`, or the text and the name, `日 <unk>`.
+fn is_unknown(token: &Token) -> bool {
+    token.text.rsplit(' ').next().is_some_and(|name| matches!(name, "<unk>" | "[UNK]" | "<UNK>" | "[unk]"))
+}
+
 impl Copies {
     fn of(tokens: &[Token], following: &[Token], offset: usize, images: &[PatchGrid]) -> Copies {
         let has_ids = |tokens: &[Token]| tokens.iter().all(|token| token.id.is_some() || !token.is_text());
         let by_id = has_ids(tokens) && has_ids(following);
         let is_patch = |key: usize| images.iter().any(|grid| grid.tokens().contains(&key));
         let name = |key: usize, token: &'_ Token| -> Option<(Option<u32>, String)> {
-            (token.is_text() && !is_patch(key))
+            (token.is_text() && !is_patch(key) && !is_unknown(token))
                 .then(|| if by_id { (token.id, String::new()) } else { (None, token.text.clone()) })
         };
         let mut numbers = BTreeMap::new();
@@ -257,6 +262,14 @@ mod tests {
         let copies = Copies::of(&tokens.tokens, &tokens.tokens[1..], 0, &[image]);
         assert_eq!([2, 3].map(|key| copies.before(key).to_vec()), [vec![], vec![0]]);
         assert!(copies.of_next(1).is_empty() && copies.of_next(2) == [0]);
+    }
+
+    #[test]
+    fn tokens_that_the_vocabulary_lacks_are_nobodys_copy() {
+        let mut tokens = Tokens::from_labels(["a", "日 <unk>", "本 <unk>", "a"]);
+        tokens.tokens.iter_mut().zip([4, 3, 3, 4]).for_each(|(token, id)| token.id = Some(id));
+        let copies = Copies::of(&tokens.tokens, &[], 0, &[]);
+        assert_eq!([1, 2, 3].map(|key| copies.before(key).to_vec()), [vec![], vec![], vec![0]]);
     }
 
     #[test]

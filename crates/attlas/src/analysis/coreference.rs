@@ -6,8 +6,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::interval_of_share;
 use super::sums::refuse_other_heads;
-use super::syntax::{MARGIN, MIN_WORDS, interval_of_share};
+use super::syntax::{MARGIN, MIN_WORDS};
 use super::{Sample, Sums};
 use crate::conllu::{Sentence, note};
 use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording, Tokens};

@@ -2,11 +2,15 @@
 
 use serde::Serialize;
 
+use super::share::interval_at;
 use super::{Gathered, MEASURES, Query, Row, Sample, Sums, Target};
 use crate::Kind;
 
 /// Scores from which a head may be named; two rows make an untrained head look like anything.
 const MIN_SCORES: u64 = 5;
+/// The normal distribution's 99 % quantile: by chance alone one head in a hundred of all-or-nothing rows lies so far over a baseline. It is
+/// held against about twenty of them at once.
+const Z_NAMED: f64 = 2.326_347_874_040_841;
 
 /// One thing that a head may do, and how much it does it.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -80,7 +84,8 @@ pub struct Baseline {
 pub struct Score {
     /// The mean score.
     pub value: f64,
-    /// Its 95 % interval (Student's t, scores taken as independent), cut to the range; `None` of fewer than two scores.
+    /// Its 95 % interval, scores taken as independent (Student's t; Wilson's of scores that are all 0 or 1), cut to the range; `None`
+    /// of fewer than two scores.
     pub interval: Option<(f64, f64)>,
     /// The mean baseline.
     pub baseline: Option<f64>,
@@ -135,7 +140,10 @@ impl Measure {
         let cut = |number: f64| number.clamp(self.range.0, self.range.1);
         Some(Score {
             value: sums.mean()?,
-            interval: sums.interval().map(|(low, high)| (cut(low), cut(high))),
+            interval: match self.is_share() {
+                true => sums.interval_of_shares(),
+                false => sums.interval().map(|(low, high)| (cut(low), cut(high))),
+            },
             baseline: self.baseline.and(sums.mean_baseline()),
             n: sums.n,
             variant: self.variants.get(variant).copied(),
@@ -144,11 +152,23 @@ impl Measure {
 
     /// Whether a head with this score is named: at least five scores, their mean at or over the threshold, and the low end
     /// of its interval over the baseline. Without an interval none is.
+    ///
+    /// A mean of shares must be over the baseline even if each row were all or nothing, as those of a sharp head are: of few such
+    /// rows that agree, Student's t sees no scatter.
     pub fn names(&self, score: &Score) -> bool {
         let Some((low, _)) = score.interval else { return false };
+        let low = match self.is_share() {
+            true => low.min(interval_at(score.value, score.n, Z_NAMED).0),
+            false => low,
+        };
         score.n >= MIN_SCORES
             && self.threshold.is_some_and(|threshold| score.value >= threshold)
             && score.baseline.is_none_or(|baseline| low > baseline)
+    }
+
+    /// Whether a score lies from 0 to 1.
+    fn is_share(&self) -> bool {
+        self.range == (0.0, 1.0)
     }
 }
 
@@ -189,6 +209,8 @@ mod tests {
         assert!(named(&[0.9; 5], 0.1));
         assert!(!named(&[0.4; 5], 0.1), "below the threshold");
         assert!(!named(&[0.9; 5], 0.9), "no more than the baseline");
+        // 5 / (5 + 2.326²) = 0.48
+        assert!(named(&[1.0; 5], 0.45) && !named(&[1.0; 5], 0.5), "five rows of a coin may fall alike");
         // mean 0.6, s = 0.55, t = 2.78: the interval begins below 0
         assert!(!named(&[1.0, 1.0, 1.0, 0.0, 0.0], 0.1), "too scattered");
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::share::interval_of_share;
 use super::student::t_95;
 use crate::{Error, HeadId, Kind};
 
@@ -91,6 +92,21 @@ impl Sums {
         let n = self.n as f64;
         let half = t_95(self.n - 1) * (self.squared_deviations() / (n - 1.0) / n).sqrt();
         Some((mean - half, mean + half))
+    }
+
+    /// The 95 % interval of the mean of scores from 0 to 1: [Wilson's](interval_of_share) where every score is 0 or 1, since some rows that all
+    /// agree scatter, too, and otherwise [that of Student's t](Self::interval), cut to 0 ..= 1; `None` of fewer than two scores.
+    pub fn interval_of_shares(&self) -> Option<(f64, f64)> {
+        let (low, high) = self.interval()?;
+        match self.is_of_hits() {
+            true => Some(interval_of_share(self.mean()?.clamp(0.0, 1.0), self.n)),
+            false => Some((low.clamp(0.0, 1.0), high.clamp(0.0, 1.0))),
+        }
+    }
+
+    /// Whether every score is 0 or 1, given that all lie from 0 to 1: a square is as large as its number then, and only then.
+    fn is_of_hits(&self) -> bool {
+        self.sum.checked_mul(1 << 32) == Some(self.sum_of_squares)
     }
 
     /// `Σ (score − mean)²`, without the cancellation of `Σ score² − n · mean²`.
@@ -204,6 +220,18 @@ mod tests {
             let sums = sums([score; 7]);
             assert_eq!(sums.interval(), sums.mean().map(|mean| (mean, mean)));
         }
+    }
+
+    #[test]
+    fn hits_and_misses_have_wilsons_interval_and_other_shares_students() {
+        // of 5 of 5: 5 / (5 + 1.95996²)
+        let (low, high) = sums([1.0; 5]).interval_of_shares().expect("five scores");
+        assert!((low - 0.565_518).abs() < 1e-6 && high == 1.0, "{low} {high}");
+        assert_eq!(sums([1.0, 0.0, 1.0, 1.0]).interval_of_shares(), Some(interval_of_share(0.75, 4)));
+        let shares = sums([1.0, 0.5, 1.0, 0.9]);
+        let (low, _) = shares.interval().expect("four scores");
+        assert_eq!(shares.interval_of_shares(), Some((low, 1.0)));
+        assert_eq!(sums([1.0]).interval_of_shares(), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::interval_of_share;
 use super::sums::refuse_other_heads;
 use super::tree_words::{TreeWords, argmax_but, for_each_word_row};
 use super::{Annotations, Columns, Measure, Row, Rows, Sample, Sums};
@@ -234,18 +235,6 @@ impl TreeSums {
         }
         found
     }
-}
-
-/// The 95 % interval of a share of `n` words, taken as independent (Wilson 1927): a share of 0 or 1 has one of some width, too,
-/// which Student's t does not give it.
-pub fn interval_of_share(share: f64, n: u64) -> (f64, f64) {
-    const Z: f64 = 1.959_963_984_540_054; // the normal distribution's 97.5 % quantile
-    let n = n as f64;
-    let middle = share + Z * Z / (2.0 * n);
-    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let width = 1.0 + Z * Z / n;
-    // rounding may put an end on the wrong side of the share by a hair
-    (((middle - half) / width).clamp(0.0, share), ((middle + half) / width).clamp(share, 1.0))
 }
 
 /// Measures the heads of self-attention of one kind on text `item`, whose tree is `sentence`.
@@ -556,17 +545,6 @@ mod tests {
         let score = scores.iter().find(|score| score.is_named()).expect("all");
         assert_eq!((score.n, score.offset, score.baseline, score.accuracy), (50, 1, 0.6, 1.0));
         assert_eq!((sums.n_sentences, sums.n_left_out), (10, 0));
-    }
-
-    #[test]
-    fn the_interval_of_a_share_is_wilsons() {
-        // 8 of 10: (0.8 + 0.19207 ± 1.95996 · √(0.016 + 0.0096037)) / 1.384146
-        let (low, high) = interval_of_share(0.8, 10);
-        assert!((low - 0.490_16).abs() < 1e-5 && (high - 0.943_32).abs() < 1e-5, "{low} {high}");
-        let (low, high) = interval_of_share(1.0, 20);
-        assert!((low - 0.838_87).abs() < 1e-5 && high == 1.0, "{low} {high}");
-        let (low, high) = interval_of_share(0.0, 24);
-        assert!(low == 0.0 && (high - 0.137_98).abs() < 1e-5, "{low} {high}");
     }
 
     #[test]

@@ -5,8 +5,8 @@
 use super::copies::{copies_of_next, duplicates, followers, in_all_rows, previous};
 use super::measure::{Baseline, Measure, Reads};
 use super::{
-    Sample, Target, at_offset, breadth, distances, most_at_offset, most_at_rarest, nearby, normalized_entropy,
-    of_class, recency, sink_with_choice,
+    Sample, Target, at_offset, breadth, distances, most_at_offset, most_at_rarest, nearby, of_class, recency,
+    sink_with_choice,
 };
 use crate::Kind;
 
@@ -175,8 +175,8 @@ pub static MEASURES: [Measure; 35] = [
     Measure {
         name: "rare",
         title: "rare token",
-        says: "share of queries whose largest weight lies on the rarest token of the text",
-        formula: "(1/n) Σ_q [argmax_k w(q,k) = the token with the smallest count in a corpus], the end token's row and column left out",
+        says: "share of queries whose largest weight lies on the rarest token of the text, or on one as rare",
+        formula: "(1/n) Σ_q [argmax_k w(q,k) is a token with the smallest count in a corpus], the end token's row and column left out",
         unit: "share of the queries",
         threshold: Some(0.5),
         baseline: Some(DRAWN),
@@ -280,11 +280,7 @@ pub static MEASURES: [Measure; 35] = [
         unit: "share of the target words",
         over: "target words",
         threshold: Some(0.75),
-        baseline: Some(Baseline {
-            name: "chance",
-            says: "every word looks most at one drawn at random, in both directions",
-            gives: "words at random give",
-        }),
+        baseline: Some(CHANCE),
         paper: "Och & Ney 2003, §4.1, for two directions; whether the links are right takes a reference",
         kinds: &[Kind::Cross],
         needs: WHOLE,
@@ -470,13 +466,13 @@ pub static MEASURES: [Measure; 35] = [
         is_general: true,
         title: "broad",
         says: "entropy over that of looking at all visible keys alike",
-        formula: "(1/n) Σ_q H(q) / ln(keys that q sees) over the queries that see two or more",
+        formula: "(1/n) Σ_q H(q) / ln(keys that q sees) over the queries that see five or more: of two or three, every head's look broad",
         unit: "share of the entropy of uniform attention",
         threshold: Some(0.8),
         baseline: None,
         paper: "Clark et al. 2019, §3.3, who give nats",
-        needs: "a query that sees two tokens or more",
-        reads: Reads::Rows(|row| normalized_entropy(row).map(|score| Sample { score, baseline: 0.0 })),
+        needs: "a query that sees five tokens or more",
+        reads: Reads::Rows(breadth::broad_sample),
         ..WEIGHT
     },
     Measure {

@@ -140,10 +140,13 @@ impl WordLinks {
     }
 
     /// Whether two or more target words look most at a source word, 1 or 0, for the source words that are looked at most at all;
-    /// the baseline is that of links to random source words. Nothing for a head whose largest weights average below ½.
+    /// the baseline is that of links to random source words, how many of them are expected to have two or more over how many one or
+    /// more: `1 − T/S (1 − 1/S)^(T−1) / (1 − (1 − 1/S)^T)`. Nothing for a head whose largest weights average below ½.
     pub fn many_to_one(&self) -> Sums {
         let n_links = self.links().flatten().count();
-        let baseline = 1.0 - self.miss(n_links.saturating_sub(1));
+        let one = n_links as f64 / self.columns.len().max(1) as f64 * self.miss(n_links.saturating_sub(1));
+        let covered = 1.0 - self.miss(n_links);
+        let baseline = if covered > 0.0 { 1.0 - one / covered } else { 0.0 };
         let several = self.fertilities().into_iter().filter(|n| *n > 0 && self.is_pointed());
         self.sums(several.map(|n| Sample { score: f64::from(u8::from(n > 1)), baseline }))
     }
@@ -179,15 +182,21 @@ impl WordLinks {
     }
 
     /// Whether a target word and the source word it looks at most are each other's: no other target word looks at that source word
-    /// more, 1 or 0. The baseline is that of links to random words, `1/T`. Of texts of two target words or more.
+    /// more, 1 or 0. Of texts of two target words or more.
+    ///
+    /// Both directions come from one map: of the target words that look at one source word most, the one that looks at it most
+    /// agrees. So of links to random source words as many agree as source words are looked at, `S (1 − (1 − 1/S)^T)` of the T, which is
+    /// the baseline; rows that are not sharp agree less.
     ///
     /// Two directions that agree are what alignments are made of where nothing else is known (Och & Ney 2003, §4.1); it is
     /// no proof that they are right.
     pub fn agreement(&self) -> Sums {
         let n_words = self.words.len();
+        let n_links = self.links().flatten().count();
+        let baseline = self.columns.len() as f64 * (1.0 - self.miss(n_links)) / n_links.max(1) as f64;
         let agrees = |(word, column): (usize, usize)| self.from[column].is_some_and(|(back, _)| back == word);
         let links = self.links().enumerate().filter_map(|(word, column)| Some((word, column?))).filter(|_| n_words > 1);
-        self.sums(links.map(|link| Sample { score: f64::from(u8::from(agrees(link))), baseline: 1.0 / n_words as f64 }))
+        self.sums(links.map(|link| Sample { score: f64::from(u8::from(agrees(link))), baseline }))
     }
 
     /// Whether the source word that a target word looks at most is the one that a reference gives it, 1 or 0, for the target words
@@ -329,8 +338,32 @@ mod tests {
         assert_eq!(mean(links.fertility()), (1.333_333, 3));
         let baseline = links.fertility().mean_baseline().expect("three words");
         assert!((baseline - 4.0 / (6.0 * (1.0 - (5.0_f64 / 6.0).powi(4)))).abs() < 1e-9);
+        let baseline = links.many_to_one().mean_baseline().expect("three words");
+        assert!(
+            (baseline - (1.0 - 4.0 / 6.0 * (5.0_f64 / 6.0).powi(3) / (1.0 - (5.0_f64 / 6.0).powi(4)))).abs() < 1e-9
+        );
         assert_eq!(mean(links.agreement()), (0.75, 4), "the second word's source is the first's");
         assert_eq!(mean(links.one_to_many()), (0.0, 4));
+    }
+
+    /// Calls `see` with every way to link `n_targets` target words to six source words.
+    fn every_way(n_targets: usize, mut see: impl FnMut(&WordLinks)) {
+        for number in 0..6_usize.pow(n_targets as u32) {
+            let columns: Vec<usize> = (0..n_targets).map(|word| number / 6_usize.pow(word as u32) % 6).collect();
+            see(&linked(&columns));
+        }
+    }
+
+    #[test]
+    fn baselines_of_chance_are_the_means_over_every_way_to_link_the_words() {
+        for of in [WordLinks::agreement, WordLinks::many_to_one, WordLinks::fertility, WordLinks::coverage] {
+            let (mut sums, mut baseline) = (Sums::default(), 0.0);
+            every_way(4, |links| {
+                sums.merge(&of(links));
+                baseline = of(links).mean_baseline().expect("there are links");
+            });
+            assert!((sums.mean().expect("there are links") - baseline).abs() < 1e-6, "{sums:?} {baseline}");
+        }
     }
 
     #[test]

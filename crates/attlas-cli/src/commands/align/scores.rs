@@ -218,7 +218,7 @@ fn json_line(aligner: Aligner, rows: &'static str, score: &Score, rates: Rates) 
         Aligner::Head(id) => (id.layer, Some(id.head)),
         Aligner::MeanOf(layer) => (layer, None),
     };
-    let interval = score.hits.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)));
+    let interval = score.hits.interval_of_shares();
     let Rates { error_rate, precision, recall, n_links } = rates;
     Line {
         kind: Kind::Cross,

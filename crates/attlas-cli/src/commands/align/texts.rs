@@ -10,7 +10,7 @@ use super::{AlignArguments, Text};
 use crate::commands::pair_lines::say_wider_lines;
 use crate::commands::record::without_advice;
 use crate::failure::Failure;
-use crate::inputs::{RunArguments, load_model, recording_of, run_given};
+use crate::inputs::{RunArguments, is_recording, load_model, recording_of, run_given};
 use crate::progress::Progress;
 use crate::terminal::remark;
 
@@ -43,7 +43,10 @@ impl Texts {
             let there_are: Vec<String> = recording.kinds().iter().map(Kind::to_string).collect();
             return Err(Failure::Input(format!(
                 "{} has no cross-attention, which is what aligns words of two texts; it has {}",
-                Path::new(source).display(),
+                match is_recording(source) {
+                    true => Path::new(source).display().to_string(),
+                    false => recording.provenance.model.clone(),
+                },
                 if there_are.is_empty() { "no attention weights".to_owned() } else { there_are.join(" and ") }
             )));
         }

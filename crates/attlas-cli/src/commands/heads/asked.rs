@@ -10,7 +10,8 @@ use super::HeadsArguments;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::recording_of;
 use crate::table_file::{scores_table, write_table};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, remark};
+use crate::words::counted;
 
 /// One text and the kinds of attention that are asked about.
 pub struct Asked {
@@ -36,9 +37,19 @@ impl Asked {
     }
 }
 
+impl Asked {
+    /// Which text was asked about, where there are several: `Text 0 of 3; --text N asks about another. `.
+    pub fn which_text(&self) -> String {
+        match self.recording.items.len() {
+            0 | 1 => String::new(),
+            n => format!("Text {} of {n}, counted from 0; --text N asks about another. ", self.item),
+        }
+    }
+}
+
 /// The row of a score that is no measure's.
 pub fn asked_row(map: &AttentionMap<'_>, name: &str, sums: &Sums) -> ScoreRow {
-    let within = |number: f64| number.clamp(0.0, 1.0);
+    let interval = sums.interval_of_shares();
     ScoreRow {
         kind: map.kind(),
         layer: map.id().layer,
@@ -47,8 +58,8 @@ pub fn asked_row(map: &AttentionMap<'_>, name: &str, sums: &Sums) -> ScoreRow {
         variant: None,
         score: sums.mean(),
         baseline: sums.mean_baseline(),
-        low: sums.interval().map(|(low, _)| within(low)),
-        high: sums.interval().map(|(_, high)| within(high)),
+        low: interval.map(|(low, _)| low),
+        high: interval.map(|(_, high)| high),
         n_rows: sums.n,
         threshold: None,
         named: false,
@@ -67,6 +78,14 @@ pub fn print_ranked(
     super::sort_by_score(&mut rows);
     if let Some(output) = &arguments.output {
         write_table(output, &scores_table(&rows))?;
+    }
+    let n_absent = rows.iter().filter(|row| row.absent.is_some()).count();
+    if n_absent > 0 {
+        let are = if n_absent == 1 { "is" } else { "are" };
+        remark(&format!(
+            "{} {are} left without a score: some weights are no finite numbers",
+            counted(n_absent, "head")
+        ));
     }
     if arguments.json {
         super::print_rows(&rows, terminal)?;

@@ -38,8 +38,9 @@ pub fn run(
         return Err(Failure::Usage(reasons.join("; ")));
     }
     let legend = format!(
-        "{}. Weights are summed over the pieces of a key's word and averaged over those of a query's; one cell of one text says \
+        "{}{}. Weights are summed over the pieces of a key's word and averaged over those of a query's; one cell of one text says \
          little of a head.",
+        asked.which_text(),
         places.join("; ")
     );
     print_ranked(rows, "weight", &legend, arguments, terminal)

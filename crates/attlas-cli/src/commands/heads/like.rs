@@ -53,7 +53,7 @@ pub fn run(
             "the weight that map and pattern share, Σ_k min(w, p) with each row of the pattern scaled to sum to 1, over its rows"
         }
     };
-    print_ranked(rows, "score", &format!("score: {what}."), arguments, terminal)
+    print_ranked(rows, "score", &format!("{}score: {what}.", asked.which_text()), arguments, terminal)
 }
 
 /// The heads of a kind whose maps have the pattern's shape, padding left out; the shapes of the others are added to `shapes`.
@@ -67,7 +67,8 @@ fn of_kind(asked: &Asked, kind: Kind, pattern: &Pattern, shapes: &mut Vec<String
         let found: Vec<Option<ScoreRow>> =
             (0..layer.shape.n_heads).into_par_iter().map(score).collect::<Result<_, _>>()?;
         if found.iter().any(Option::is_none) {
-            let shape = format!("{} × {} ({kind})", layer.shape.n_queries, layer.shape.n_keys);
+            let (n_queries, n_keys) = shape_of(&recording.map(*item, kind, layer.index, 0)?);
+            let shape = format!("{n_queries} × {n_keys} ({kind})");
             if !shapes.contains(&shape) {
                 shapes.push(shape);
             }
@@ -102,7 +103,7 @@ impl Pattern {
     fn score(&self, map: &AttentionMap<'_>) -> Option<ScoreRow> {
         let rows = Rows::of(map);
         let keys: Vec<usize> = rows.columns().all.within(&(0..map.n_keys())).to_vec();
-        if (rows.n_rows(), keys.len()) != (self.n_queries, self.n_keys) {
+        if shape_of(map) != (self.n_queries, self.n_keys) {
             return None;
         }
         let mut sums = Sums::default();
@@ -127,12 +128,19 @@ impl Pattern {
     }
 }
 
+/// Queries and keys of a map, padding left out.
+fn shape_of(map: &AttentionMap<'_>) -> (usize, usize) {
+    let rows = Rows::of(map);
+    (rows.n_queries(), rows.columns().all.len())
+}
+
 /// The numbers of a `.npy` file and its shape.
 fn read_npy(path: &Path) -> Result<(Vec<usize>, Vec<f32>), Failure> {
     let array = arrays::read(path, MAX_BYTES)?.into_values().next();
     let numbers = array.and_then(|array| match array.data {
         ArrayData::Numbers(numbers) => Some((array.shape, numbers)),
-        _ => None,
+        ArrayData::Integers(numbers) => Some((array.shape, numbers.into_iter().map(|number| number as f32).collect())),
+        ArrayData::Text(_) => None,
     });
     numbers.ok_or_else(|| Failure::Input(format!("{} holds no numbers", path.display())))
 }

@@ -12,7 +12,7 @@ mod table;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use attlas::analysis::{HeadSums, MEASURES, Measure, ScoreRow, score_rows};
+use attlas::analysis::{MEASURES, Measure, ScoreRow, score_rows};
 use attlas::figure::Style;
 use attlas::output::write_aside;
 use attlas::{Kind, view};
@@ -47,7 +47,7 @@ out, lies on the word it depends on (child-to-head); or when that word's row has
   {\"text\": \"The cat saw a dog and it ran.\", \"mention\": \"it\", \"antecedent\": \"cat\", \"distractor\": \"dog\"}
 
 A head is named where its score reaches the measure's threshold on five rows or more and the low end of the score's 95 %
-interval lies over the baseline. A name is a hint: attention weights are not importance.
+interval lies over the baseline, also if each row were all or nothing (docs/measures.md). A name is a hint: attention weights are not importance.
 
 Without a text a built-in set is run: random tokens repeated twice, on which duplicate and induction heads are scored, and for
 all else a page of prose, or sentence pairs for a translator.";
@@ -153,7 +153,7 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
         write(output, &found, arguments)?;
     }
     match (arguments.json, arguments.find) {
-        (true, find) => print_rows(&rows(&found.heads, find), terminal)?,
+        (true, find) => print_rows(&rows(&found, find), terminal)?,
         (false, Some(measure)) => table::print_ranking(&found, measure, terminal)?,
         (false, None) => table::print_heads(&found, terminal)?,
     }
@@ -239,17 +239,27 @@ fn write(output: &Path, found: &Measured, arguments: &HeadsArguments) -> Result<
             let figure = view::head_classes(&found.heads, measured_on, &style);
             write_figure(format_of(output)?, &figure, output)
         }
-        Some(Form::Table) | None => write_table(output, &scores_table(&rows(&found.heads, arguments.find))),
+        Some(Form::Table) | None => write_table(output, &scores_table(&rows(found, arguments.find))),
     }
 }
 
 /// The rows of the table: in the order of the heads, or, of one measure, the highest score first.
-fn rows(heads: &[HeadSums], find: Option<&'static Measure>) -> Vec<ScoreRow> {
-    let mut rows = score_rows(heads);
+fn rows(found: &Measured, find: Option<&'static Measure>) -> Vec<ScoreRow> {
+    let mut rows = score_rows(&found.heads);
+    for row in rows.iter_mut().filter(|row| row.absent.is_some()) {
+        if let Some(reason) = found.no_text.filter(|_| is_of_text(&row.measure)) {
+            row.absent = Some(reason.to_owned());
+        }
+    }
     if find.is_some() {
         sort_by_score(&mut rows);
     }
     rows
+}
+
+/// Whether the built-in set scores a measure on text, not on random tokens.
+fn is_of_text(name: &str) -> bool {
+    Measure::named(name).is_some_and(|measure| !measure.on_repeats)
 }
 
 /// The highest score first; heads without one last.

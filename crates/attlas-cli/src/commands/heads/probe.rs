@@ -46,7 +46,8 @@ pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) ->
     let random: Vec<Input> = repeats(model)?.into_iter().filter(|input| fits(model, input)).collect();
     let mut what = vec![format!("random tokens repeated twice ({})", counted(random.len(), "draw"))];
     let mut parts = vec![(random, true)];
-    if reads_text(model, side) {
+    let reads_text = reads_text(model, side);
+    if reads_text {
         let (inputs, name) = texts(model)?;
         let n_all = inputs.len();
         let inputs: Vec<Input> = inputs.into_iter().filter(|input| fits(model, input)).collect();
@@ -76,9 +77,10 @@ pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) ->
             heads = merge(heads.into_iter().chain(of_batch));
         }
     }
+    let no_text = (!reads_text).then_some("it is scored on text, and the model has no tokenizer to read any with");
     let measured_on =
         format!("Measured on {}; duplicate and induction scores are those of the random tokens", what.join(" and "));
-    Ok(Measured { heads, model: model.name().to_owned(), measured_on, complaint: problem, skipped: false })
+    Ok(Measured { heads, model: model.name().to_owned(), measured_on, complaint: problem, skipped: false, no_text })
 }
 
 /// Whether the model has a position for every token of an input.

@@ -36,6 +36,8 @@ pub struct Measured {
     pub complaint: Option<String>,
     /// Whether texts were left out.
     pub skipped: bool,
+    /// Why measures of text have no score, where no text could be run.
+    pub no_text: Option<&'static str>,
 }
 
 /// Measures what the command line names.
@@ -159,6 +161,7 @@ fn measured_in(recording: &Recording, text: Option<usize>, annotations: &Annotat
         measured_on: measured_on(recording, text),
         complaint: complaint(&recording.check()?),
         skipped: false,
+        no_text: None,
     })
 }
 

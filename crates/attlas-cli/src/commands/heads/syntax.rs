@@ -87,7 +87,15 @@ impl TreeArguments {
 pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let HeadsArguments { of_trees, run, .. } = arguments;
     if let Some(option) = idle(arguments) {
-        return Err(Failure::Usage(format!("{option} does nothing here: trees are of the sentences as they are")));
+        let hint = match (option, &of_trees.coref, &arguments.material) {
+            ("TEXT", Some(None), Some(file)) => {
+                format!("; a file of mentions is given with an equals sign: --coref={}", Path::new(file).display())
+            }
+            _ => String::new(),
+        };
+        return Err(Failure::Usage(format!(
+            "{option} does nothing here: trees are of the sentences as they are{hint}"
+        )));
     }
     let material = of_trees.material(arguments.trees.as_deref())?;
     let form = match &arguments.output {

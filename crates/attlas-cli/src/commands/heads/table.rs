@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use attlas::Kind;
-use attlas::analysis::{HeadClass, Measure, Score, Standout, classes, layer_profiles};
+use attlas::analysis::{HeadClass, HeadSums, Measure, Score, Standout, classes, layer_profiles};
 
 use super::sources::Measured;
 use crate::failure::Failure;
 use crate::measures::number;
 use crate::terminal::{Terminal, printable, wrapped};
+use crate::words::counted;
 
 /// The heads that are named, the strongest first, then how many are not; then what each layer does.
 pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Failure> {
@@ -26,7 +27,17 @@ pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Fail
             let line = format!("{:<8} {:<8} {}", kind.name(), class.head.to_string(), standing(&class.named));
             writeln!(terminal, "{}", line.trim_end())?;
         }
-        let n_silent = of_kind.len() - named.len();
+        let is_broken = |class: &&&HeadClass| found.heads.iter().any(|head| is_unmeasured(head, class));
+        let n_broken = of_kind.iter().filter(is_broken).count();
+        if n_broken > 0 {
+            let cannot = "cannot be measured: some weights are no finite numbers";
+            writeln!(
+                terminal,
+                "{}",
+                terminal.bold(&format!("{:<8} {} {cannot}", kind.name(), counted(n_broken, "head")))
+            )?;
+        }
+        let n_silent = of_kind.len() - named.len() - n_broken;
         if n_silent > 0 {
             let some = if named.is_empty() { "all" } else { "the other" };
             writeln!(
@@ -44,6 +55,12 @@ pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Fail
         found.measured_on
     );
     print_legend(&legend, found, terminal)
+}
+
+/// Whether this is the head of a class, and weights that are no numbers leave it without a name.
+fn is_unmeasured(head: &HeadSums, class: &HeadClass) -> bool {
+    let has_broken = || head.sums.iter().flat_map(|(_, sums)| sums).any(|sums| sums.n_not_finite > 0);
+    (head.kind, head.head) == (class.kind, class.head) && class.named.is_empty() && has_broken()
 }
 
 /// `previous token        0.90  0.11     0.86 to 0.94   120  also local`.
@@ -115,7 +132,10 @@ pub fn print_ranking(found: &Measured, measure: &Measure, terminal: &mut Termina
                 let line = format!("{place} {} {named:<5}{variant}", numbers(&score));
                 writeln!(terminal, "{}", line.trim_end())?;
             }
-            Err(reason) => writeln!(terminal, "{place} {}", terminal.dim(&format!("–  {reason}")))?,
+            Err(reason) => {
+                let reason = found.no_text.filter(|_| !measure.on_repeats).unwrap_or(&reason);
+                writeln!(terminal, "{place} {}", terminal.dim(&format!("–  {reason}")))?;
+            }
         }
     }
     let threshold = measure.threshold.map_or("no threshold".to_owned(), |score| format!("threshold {score}"));

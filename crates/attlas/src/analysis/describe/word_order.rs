@@ -1,7 +1,7 @@
 //! Cross-attention between words: whether it keeps their order, which cross, which nobody looks at.
 
-use super::{MIN_SCORES, Number, OfKind, Rank, Ranked, listed, quoted};
-use crate::analysis::{Measure, Score, WordLinks, word_links};
+use super::{MIN_SCORES, Number, OfKind, Rank, Ranked, Sentence, listed, quoted};
+use crate::analysis::{HeadSums, Measure, Score, WordLinks, word_links};
 use crate::{Error, HeadId, Kind, RowTokens, Tokens};
 
 /// Words named in a sentence at most.
@@ -20,97 +20,91 @@ struct Words {
 /// Says that words were looked for in other rows than those that are usually meant.
 const ROWS_READ: &str = ", in the rows that read a word, since the recording does not say which word each row predicts";
 
-/// What the head that agrees best both ways says of the words, where one is named for that.
+/// What the head that seems to align says of the words, where one keeps their order more than chance would.
 pub(super) fn sentences(of: &OfKind<'_>) -> Result<Vec<Ranked>, Error> {
-    let measure = Measure::named("agreement").filter(|_| of.kind == Kind::Cross);
-    let Some((measure, (head, agreement))) = measure.and_then(|measure| Some((measure, best(of)?))) else {
-        return Ok(Vec::new());
-    };
+    let Some(monotone) = Measure::named("monotone").filter(|_| of.kind == Kind::Cross) else { return Ok(Vec::new()) };
+    let Some((most, score)) = of.best(monotone.name) else { return Ok(Vec::new()) };
+    let rows = rows_of(of, most)?;
+    let ordered: Vec<(HeadId, Score, f64)> = of.heads.iter().filter_map(|head| decided(head)).collect();
+    let surest = ordered.iter().copied().reduce(|best, next| if next.2 > best.2 { next } else { best });
+    Ok(match surest {
+        None => vec![(Rank::WordOrder, no_order(of, monotone, most, &score, rows))],
+        Some((head, score, _)) => {
+            let words = Words::of(of, head, rows)?;
+            order(of, &words, &score, ordered.len()).into_iter().chain(shares(of, &words)).collect()
+        }
+    })
+}
+
+/// A head that keeps word order, how much, and how decided it is.
+fn decided(head: &HeadSums) -> Option<(HeadId, Score, f64)> {
+    let score = head.score("monotone").filter(keeps_order)?;
+    Some((head.head, score, head.score("confidence").map_or(0.0, |score| score.value)))
+}
+
+/// Whether words are in order more surely than words at random would be.
+fn keeps_order(score: &Score) -> bool {
+    let low = score.interval.map(|(low, _)| low);
+    score.n >= MIN_SCORES && low.zip(score.baseline).is_some_and(|(low, baseline)| low > baseline)
+}
+
+/// What must be said of the rows that are looked at.
+fn rows_of(of: &OfKind<'_>, head: HeadId) -> Result<&'static str, Error> {
     let map = of.recording.map(of.item, Kind::Cross, head.layer, head.head)?;
-    let rows = if RowTokens::Predicted.known(&map) == RowTokens::Predicted { "" } else { ROWS_READ };
-    if !measure.names(&agreement) {
-        return Ok(disagreement(of, measure, head, &agreement, rows).into_iter().collect());
-    }
-    let words = Words {
-        head,
-        targets: names(RowTokens::Predicted.of(&map)),
-        sources: names(map.key_tokens()),
-        links: word_links(&map, RowTokens::Predicted),
-        rows,
-    };
-    Ok(order(of, &words, &agreement).into_iter().chain(shares(of, &words)).collect())
-}
-
-/// The head that agrees best both ways; of equals the one with the largest weights.
-fn best(of: &OfKind<'_>) -> Option<(HeadId, Score)> {
-    let scored = of.heads.iter().filter_map(|head| {
-        let confidence = head.score("confidence").map_or(0.0, |score| score.value);
-        Some((head.head, head.score("agreement")?, confidence))
-    });
-    let better = |a: &(HeadId, Score, f64), b: &(HeadId, Score, f64)| {
-        a.1.value.total_cmp(&b.1.value).then(a.2.total_cmp(&b.2)).is_gt()
-    };
-    let best = scored.reduce(|best, next| if better(&next, &best) { next } else { best });
-    best.map(|(head, score, _)| (head, score))
-}
-
-/// For how many words the two directions agree, beside what words at random would give: `for 8 of 9 target words`, `words at
-/// random: about 1 of 9`.
-fn agreeing(agreement: &Score) -> Option<(String, String)> {
-    let n = agreement.n as f64;
-    let agree = format!("for {:.0} of {n} target words", agreement.value * n);
-    Some((agree, format!("words at random: about {:.0} of {n}", agreement.baseline? * n)))
+    Ok(if RowTokens::Predicted.known(&map) == RowTokens::Predicted { "" } else { ROWS_READ })
 }
 
 /// That no head is good enough to read the order of words from, or that there are too few words.
-fn disagreement(of: &OfKind<'_>, measure: &Measure, head: HeadId, agreement: &Score, rows: &str) -> Option<Ranked> {
-    let (agree, at_random) = agreeing(agreement)?;
-    let text = if agreement.n < MIN_SCORES {
-        format!(
-            "{}: both directions of {head} agree {agree}{rows}, too few to name a head and to read word order from it (it takes \
-             {MIN_SCORES}).",
-            of.name()
-        )
+fn no_order(of: &OfKind<'_>, measure: &Measure, head: HeadId, score: &Score, rows: &str) -> Sentence {
+    let text = if score.n < MIN_SCORES {
+        let (n, least) = (score.n + 1, MIN_SCORES + 1);
+        format!("{}: {n} target words are too few to read word order from{rows} (it takes {least}).", of.name())
     } else {
         format!(
-            "{}: no head's two directions agree surely enough to read word order from it; the best, {head}, agrees \
-             {agree} ({at_random}){rows}.",
-            of.name()
+            "{}: no head keeps word order surely more than words at random would; the most, {head}, keeps {:.2} of it (at random \
+             {:.2}){rows}.",
+            of.name(),
+            score.value,
+            score.baseline.unwrap_or_default()
         )
     };
-    Some((Rank::WordOrder, of.sentence(text, Some(head), measure.name, Number::of(agreement))))
+    of.sentence(text, Some(head), measure.name, Number::of(score))
 }
 
-/// For how many words the order of the source is kept, and which links cross.
-fn order(of: &OfKind<'_>, words: &Words, agreement: &Score) -> Option<Ranked> {
+/// How many pairs of words are in the order of the source, and which words must be left out for all to be.
+fn order(of: &OfKind<'_>, words: &Words, score: &Score, n_ordered: usize) -> Option<Ranked> {
     let monotone = Measure::named("monotone")?;
-    let score = of.heads.iter().find(|head| head.head == words.head)?.score(monotone.name)?;
-    let crossing: Vec<String> = words.crossing().map(|(target, source)| words.link(target, source)).collect();
-    let (n, n_crossing) = (score.n as usize, crossing.len());
-    let which = match n_crossing {
+    let crossing: Vec<String> =
+        words.crossing().into_iter().map(|(target, source)| words.link(target, source)).collect();
+    let which = match crossing.len() {
         0 => String::new(),
         1 => format!("; {} crosses", crossing[0]),
         _ => format!("; {} cross", listed(&crossing, MAX_WORDS)),
     };
-    let (agree, at_random) = agreeing(agreement)?;
-    let is_named = if monotone.names(&score) { "" } else { ", not enough to name the head for it" };
+    let (n_pairs, n_crossing) = words.pairs();
+    let is_named = if monotone.names(score) { "" } else { ", not enough to name the head for it" };
+    let chosen = match n_ordered {
+        1 => "the only head that keeps it surely more than chance would".to_owned(),
+        _ => {
+            format!("of {n_ordered} heads that keep it surely more than chance would the one with the largest weights")
+        }
+    };
     let text = format!(
-        "{}: {} of {n} target words after the first do not cross an earlier one in {} (word order kept: {:.2}, at random \
-         {:.2}{is_named}), the head whose two directions agree best ({agree}; {at_random}){}{which}.",
+        "{}: {} of {n_pairs} pairs of target words do not cross in {} (word order kept: {:.2}, at random {:.2}{is_named}), {chosen}{}{which}.",
         of.name(),
-        n - n_crossing.min(n),
+        n_pairs - n_crossing,
         words.head,
         score.value,
         score.baseline?,
         words.rows
     );
     let mut numbers = vec![
-        Number::count("words in order", n - n_crossing.min(n)),
-        Number::count("crossing words", n_crossing),
-        Number::new("agreement", agreement.value),
-        Number::new("words", agreement.n as f64),
+        Number::count("pairs in order", n_pairs - n_crossing),
+        Number::count("pairs", n_pairs),
+        Number::count("crossing words", crossing.len()),
+        Number::count("heads that keep word order", n_ordered),
     ];
-    numbers.extend(Number::of(&score));
+    numbers.extend(Number::of(score));
     Some((Rank::WordOrder, of.sentence(text, Some(words.head), monotone.name, numbers)))
 }
 
@@ -153,20 +147,53 @@ fn shares(of: &OfKind<'_>, words: &Words) -> Option<Ranked> {
 }
 
 impl Words {
+    fn of(of: &OfKind<'_>, head: HeadId, rows: &'static str) -> Result<Words, Error> {
+        let map = of.recording.map(of.item, Kind::Cross, head.layer, head.head)?;
+        Ok(Words {
+            head,
+            targets: names(RowTokens::Predicted.of(&map)),
+            sources: names(map.key_tokens()),
+            links: word_links(&map, RowTokens::Predicted),
+            rows,
+        })
+    }
+
     /// `“rouge” ← “red”`.
     fn link(&self, target: usize, source: usize) -> String {
         format!("{} ← {}", quoted(&self.targets[target]), quoted(&self.sources[source]))
     }
 
-    /// The target words that look at an earlier source word than one before them, with the word they look at most.
-    fn crossing(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let mut furthest = 0;
-        let linked = self.links.links().enumerate().filter_map(|(target, source)| Some((target, source?)));
-        linked.filter(move |(_, source)| {
-            let crosses = *source < furthest;
-            furthest = furthest.max(*source);
-            crosses
-        })
+    /// The target words that look at a source word, with that word.
+    fn linked(&self) -> Vec<(usize, usize)> {
+        self.links.links().enumerate().filter_map(|(target, source)| Some((target, source?))).collect()
+    }
+
+    /// The fewest target words without which no two links cross, of equally few the later; with the word each looks at most.
+    fn crossing(&self) -> Vec<(usize, usize)> {
+        let linked = self.linked();
+        // how many links may follow one another in order from each on
+        let mut lengths = vec![1; linked.len()]; // [links]
+        for link in (0..linked.len()).rev() {
+            let after = (link + 1..linked.len()).filter(|later| linked[*later].1 >= linked[link].1);
+            lengths[link] = 1 + after.map(|later| lengths[later]).max().unwrap_or(0);
+        }
+        let (mut left, mut furthest) = (lengths.iter().copied().max().unwrap_or(0), 0);
+        let mut crossing = Vec::new();
+        for (link, length) in linked.into_iter().zip(lengths) {
+            if length == left && link.1 >= furthest {
+                (left, furthest) = (left - 1, link.1);
+            } else {
+                crossing.push(link);
+            }
+        }
+        crossing
+    }
+
+    /// How many pairs of linked target words there are, and how many of them cross.
+    fn pairs(&self) -> (usize, usize) {
+        let linked = self.linked();
+        let after = |link: usize| (0..link).filter(|earlier| linked[*earlier].1 > linked[link].1).count();
+        (linked.len() * linked.len().saturating_sub(1) / 2, (0..linked.len()).map(after).sum())
     }
 
     /// Which target words look most at each source word. Shape `[source words]`.
@@ -189,8 +216,8 @@ mod tests {
     use super::super::Sentence;
     use super::super::tests::said;
     use super::ROWS_READ;
+    use crate::analysis::measure;
     use crate::analysis::rows::tests::recording as recording_of;
-    use crate::analysis::{RowTokens, measure, word_links};
     use crate::{Kind, Recording, Token, TokenRole};
 
     /// A cross-attention head whose target words look at the source words of these places, 0.9 each.
@@ -220,20 +247,47 @@ mod tests {
         let said = said(&recording);
         assert_eq!(
             said[0].text,
-            "Cross-attention: 4 of 5 target words after the first do not cross an earlier one in L0H0 (word order kept: 0.95, at random \
-             0.50), the head whose two directions agree best (for 6 of 6 target words; words at random: about 1 of 6); “rouge” ← \
-             “red” crosses."
+            "Cross-attention: 14 of 15 pairs of target words do not cross in L0H0 (word order kept: 0.95, at random 0.50), the only head \
+             that keeps it surely more than chance would; “rouge” ← “red” crosses."
         );
         assert_eq!((said[0].kind, said[0].layer, said[0].head), (Some(Kind::Cross), Some(0), Some(0)));
         // the numbers are those of the measures
         let head = &measure(&recording, 0).expect("the text exists")[0];
         let number = |name: &str| said[0].numbers.iter().find(|number| number.name == name).expect("it is there").value;
         assert_eq!(Some(number("score")), head.score("monotone").map(|score| score.value));
-        assert_eq!(Some(number("agreement")), head.score("agreement").map(|score| score.value));
-        let map = recording.map(0, Kind::Cross, 0, 0).expect("the head exists");
-        let links: Vec<usize> = word_links(&map, RowTokens::Predicted).links().flatten().collect();
-        let crosses = |target: &usize| links[..*target].iter().any(|earlier| *earlier > links[*target]);
-        assert_eq!(number("crossing words") as usize, (1..links.len()).filter(crosses).count());
+        assert_eq!((number("pairs"), number("crossing words")), (15.0, 1.0));
+    }
+
+    #[test]
+    fn a_word_far_ahead_crosses_alone_and_those_behind_it_are_in_order() {
+        let looks =
+            [("hier", 7), ("elle", 0), ("mange", 1), ("une", 2), ("pomme", 4), ("rouge", 3), ("ici", 5), (".", 8)];
+        let words = ["she", "eats", "a", "red", "apple", "here", "since", "yesterday", "."];
+        let text = &said(&linked(&looks, &words))[0].text;
+        assert!(text.contains("21 of 28 pairs"), "{text}");
+        assert!(text.ends_with("; “hier” ← “yesterday” and “rouge” ← “red” cross."), "{text}");
+    }
+
+    #[test]
+    fn of_heads_that_keep_word_order_the_most_decided_one_is_read() {
+        // the first head looks one word off, and less sharply
+        let mut off = vec![0.08; 36]; // [6, 6]
+        (0..6_usize).for_each(|row| off[row * 6 + row.saturating_sub(1)] = 0.6);
+        let mut recording = linked(&APPLE, &WORDS);
+        let mut both = off;
+        for row in 0..6 {
+            both.extend(recording.map(0, Kind::Cross, 0, 0).expect("the head exists").row(row));
+        }
+        recording.layers = recording_of(Kind::Cross, both, 6, 6).layers;
+        (recording.layers[0].shape.n_heads, recording.layers[0].shape.n_kv_heads) = (2, 2);
+        let said = said(&recording);
+        let one = about(&said, "monotone").expect("both keep word order");
+        assert_eq!(one.head, Some(1), "{}", one.text);
+        assert!(
+            one.text.contains("of 2 heads that keep it surely more than chance would the one with"),
+            "{}",
+            one.text
+        );
     }
 
     #[test]
@@ -250,8 +304,7 @@ mod tests {
         let recording = linked(&APPLE[..4], &WORDS[..5]);
         assert_eq!(
             said(&recording)[0].text,
-            "Cross-attention: both directions of L0H0 agree for 4 of 4 target words, too few to name a head and to read word order \
-             from it (it takes 5)."
+            "Cross-attention: 4 target words are too few to read word order from (it takes 6)."
         );
     }
 
@@ -273,12 +326,14 @@ mod tests {
         let mut recording = linked(&APPLE, &WORDS);
         recording.layers = recording_of(Kind::Cross, [0.5, 0.1, 0.1, 0.1, 0.1, 0.1].repeat(6), 6, 6).layers;
         let said = said(&recording);
-        let text = &about(&said, "agreement").expect("it was measured").text;
+        let text = &about(&said, "monotone").expect("it was measured").text;
         assert!(
-            text.contains("the best, L0H0, agrees for 1 of 6 target words (words at random: about 1 of 6)"),
+            text.contains(
+                "no head keeps word order surely more than words at random would; the most, L0H0, keeps 0.50"
+            ),
             "{text}"
         );
-        assert_eq!(about(&said, "monotone"), None);
+        assert_eq!(about(&said, "coverage"), None);
     }
 
     #[test]
@@ -293,7 +348,7 @@ mod tests {
             tokens.tokens[7] = Token { role: TokenRole::Padding, ..Token::labelled("<pad>") };
         }
         let said = said(&recording);
-        assert!(said[0].text.contains("4 of 5 target words after the first do not cross"), "{}", said[0].text);
+        assert!(said[0].text.contains("14 of 15 pairs of target words do not cross"), "{}", said[0].text);
         assert!(!said.iter().any(|one| one.text.contains("<pad>")), "{said:#?}");
     }
 }
