@@ -11,6 +11,7 @@ import torch
 
 from ..errors import CaptureError
 from .seen import Seen
+from .windows import Windows
 
 N_PROVED = 4
 """Rows of a call whose output is kept, to hold the recording to it."""
@@ -73,6 +74,7 @@ class Track:
     causal: bool
     extra_keys: tuple[str, ...]
     project: Callable[[torch.Tensor], torch.Tensor] | None
+    windows: Windows | None = None
     steps: list[Step] = dataclasses.field(default_factory=list)
     dense: list[torch.Tensor] = dataclasses.field(default_factory=list)  # door 4: weights as the model had them
     past: int = 0  # queries that were read

@@ -10,6 +10,7 @@ import torch
 
 from ..errors import CaptureError
 from .call import Given, Masks, Track, Unstitchable, kept, step
+from .windows import windows_of
 
 active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas_recorder", default=None)
 """The recorder of this thread, or task; other threads' models pass through."""
@@ -27,7 +28,7 @@ class Recorder:
         self.names = {id(module): name for name, module in named}
         self.masks = Masks()
         self.inside = 0  # how deep we are in a call that a door has taken
-        self.stack: list[tuple[torch.nn.Module, int]] = []  # modules that are running, and the number of each run
+        self.stack: list[tuple[torch.nn.Module, int, Any]] = []  # modules that are running, the number of each run, its inputs
         self.n_runs = 0
         self.is_on = True
         self.pending: dict[str, Any] | None = None  # what the kernel inside of a call is asked, as it is asked
@@ -51,12 +52,12 @@ class Recorder:
         self._met.clear()
         self.masks.clear()
 
-    def enter(self, module: torch.nn.Module) -> None:
+    def enter(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
         """A module begins to run; the first of all is the model, entered once more."""
         if not self.stack:
             self.new_forward()
         self.n_runs += 1
-        self.stack.append((module, self.n_runs))
+        self.stack.append((module, self.n_runs, (args, kwargs)))
 
     def leave(self, module: torch.nn.Module) -> None:
         """A module has run, or failed."""
@@ -74,7 +75,7 @@ class Recorder:
         """The module that is running: name, module, number of the run."""
         if not self.stack:
             return "", None, 0
-        module, run = self.stack[-1]
+        module, run, _ = self.stack[-1]
         return self.names.get(id(module), ""), module, run
 
     def name_of(self, module: Any) -> str | None:
@@ -143,6 +144,7 @@ class Recorder:
                 given.causal or bool(getattr(given.module, "is_causal", False)),
                 given.extra_keys,
                 given.project,
+                windows_of(self.stack, given.queries.shape[2]),
             )
         track = self.tracks[key]
         if track.scale != given.scale or track.softcap != given.softcap:

@@ -43,7 +43,7 @@ def opened(model: torch.nn.Module) -> Iterator[Recorder]:
     try:
         for module in recorder.modules:
             if not isinstance(module, torch.jit.ScriptModule):
-                handles.append(module.register_forward_pre_hook(_entering))
+                handles.append(module.register_forward_pre_hook(_entering, with_kwargs=True))
                 handles.append(module.register_forward_hook(_leaving, always_call=True))
         with switched(recorder.modules, registry.wrap), Doors():
             yield recorder
@@ -53,10 +53,10 @@ def opened(model: torch.nn.Module) -> Iterator[Recorder]:
             handle.remove()
 
 
-def _entering(module: torch.nn.Module, args: Any) -> None:
+def _entering(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
     recorder = active.get()
     if recorder is not None and id(module) in recorder.names:
-        recorder.enter(module)
+        recorder.enter(module, args, kwargs)
 
 
 def _leaving(module: torch.nn.Module, args: Any, output: Any) -> None:
