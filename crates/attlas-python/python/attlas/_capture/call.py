@@ -77,6 +77,8 @@ class Track:
     windows: Windows | None = None
     steps: list[Step] = dataclasses.field(default_factory=list)
     dense: list[torch.Tensor] = dataclasses.field(default_factory=list)  # door 4: weights as the model had them
+    n_used: int = 0  # of `dense`: how many were seen to multiply the values as they were recorded
+    unsure: bool = False  # whether their keys are none of the tokens that the module was given
     past: int = 0  # queries that were read
     n_before: int = 0  # keys that were in the cache before the run
     invocation: int = 0

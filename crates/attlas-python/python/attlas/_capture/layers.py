@@ -11,6 +11,7 @@ import torch
 
 from ..errors import CaptureError
 from .call import Step, Track, again
+from .followed import INSTEAD
 from .seen import Seen
 
 Array = np.ndarray[Any, Any]
@@ -95,6 +96,11 @@ def places(tracks: list[Track], kinds: Any, config: Any) -> list[Place]:
             _refuse_repeated(group, config)
             found += [Place(track, kind, stacks[prefix], index) for track, index in zip(group, _indices(group))]
     for place in found:
+        if place.track.unsure and place.track.n_used < len(place.track.dense):
+            place.track.problem = place.track.problem or (
+                f"{place.track.name} takes a softmax over {place.track.dense[0].shape[3]} keys, which are none of the tokens that it was given, "
+                f"and was not seen to multiply values with it: {INSTEAD}"
+            )
         if place.track.problem:
             raise CaptureError(place.track.problem)
     return found

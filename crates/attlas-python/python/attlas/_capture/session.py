@@ -18,6 +18,7 @@ from .build import Run, build
 from .doors import registry
 from .doors.functions import Doors
 from .recorder import Recorder, active
+from .uncaptured import uncaptured
 from .switches import switched
 from .tokens import Given
 
@@ -164,7 +165,10 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
     tracks = [
         track for track in tracks if track.steps or id(track.module) not in own
     ]  # a softmax beside a kernel is none of its own
+    for track in tracks:
+        track.problem = track.problem or (recorder.missed.get(id(track.module), "") if track.dense else "")
     notes = ["dropout was on: the model was in training mode"] if recorder.training else []
+    notes += uncaptured(recorder)
     path, n_rows = recorder.beams, 0
     if path is not None:
         calls = [[step.queries for step in track.steps] or track.dense for track in tracks]
@@ -190,6 +194,7 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
         wanted.kinds,
         wanted.values,
         wanted.max_dense_bytes,
+        list(recorder.missed.values()),
     )
     return Recording(build(run), generated=_texts(given, wanted.tokenizer))
 
