@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 from attlas import _attlas
 from attlas._indexing import Head, LayerIndex, Stretch, head_of, layer_and_head
 from attlas.analyses import Analyses
-from attlas.errors import Error, MissingError
+from attlas.errors import Error, FileError, MissingError
 from attlas.figures import Figure, StyleOptions, style_of
 from attlas.maps import Map
 
@@ -210,13 +210,14 @@ class Recording(Analyses):
     attention was recorded, ``rec["L3H7"]`` is enough.
     """
 
-    __slots__ = ("_digest", "_layers", "_native", "_path", "_shown", "generated")
+    __slots__ = ("_digest", "_layers", "_native", "_path", "_shown", "_stamp", "generated")
 
     def __init__(
         self, native: _attlas.Recording, path: str | None = None, generated: Sequence[str] = ()
     ) -> None:
         self._native = native
         self._path = path
+        self._stamp = None if path is None else _stamp(path)
         self._digest: bytes | None = None
         self._layers: tuple[Layer, ...] | None = None
         self._shown: dict[str, _attlas.Recording] = {}
@@ -460,6 +461,7 @@ class Recording(Analyses):
         name = os.fspath(path)
         complaint = self._native.save(name)
         self._path = os.path.abspath(name)
+        self._stamp = _stamp(self._path)
         if complaint is not None:
             import warnings
 
@@ -491,13 +493,15 @@ class Recording(Analyses):
         return self._digest
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by its file's path where it has one, else by its bytes."""
-        if self._path is not None:
-            return _opened, (self._path, self.generated)
+        """Pickled by its file's path where it has one, with a digest of what is in it; else, and where the file is another by now, by its bytes."""
+        if self._path is not None and self._stamp is not None and _stamp(self._path) == self._stamp:
+            return _opened, (self._path, self.generated, self._stamp, self._content())
         return _restored, (self.to_bytes(), self.generated)
 
     def __copy__(self) -> Recording:
-        return Recording(self._native, self._path, self.generated)
+        copied = Recording(self._native, self._path, self.generated)
+        copied._stamp = self._stamp
+        return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recording:
         return self.__copy__()  # nothing in it can change
@@ -511,7 +515,7 @@ class Recording(Analyses):
         sizes = {side: len(tokens.tokens) for side, tokens in zip(("source", "target"), self.item(0)[:2], strict=True)}
         parts.append(" + ".join(f"{n} {side}" for side, n in sizes.items() if n) + " tokens")
         notes = self.provenance.notes
-        parts += [note.partition(",")[0] for note in notes if note.startswith("weights · values equals")]  # of a capture: its proof
+        parts += [head for head in map(_head, notes) if head is not None]
         return f"<attlas.Recording {' · '.join(parts)}>"
 
     def _parted(self, name: Any) -> tuple[Any, Any]:
@@ -538,9 +542,22 @@ def open(path: str | os.PathLike[str]) -> Recording:
     return Recording(_attlas.Recording.open(name), os.path.abspath(name))
 
 
-def _opened(path: str, generated: tuple[str, ...]) -> Recording:
-    """Unpickles by path."""
-    return Recording(_attlas.Recording.open(path), path, generated)
+def _opened(path: str, generated: tuple[str, ...], stamp: tuple[int, int, int], digest: bytes) -> Recording:
+    """Unpickles by path: what lies there must be what was pickled. A file that is the same by its stamp is not read for that."""
+    recording = Recording(_attlas.Recording.open(path), path, generated)
+    if recording._stamp != stamp and recording._content() != digest:
+        raise FileError(f"{path}: the file is another than the recording that was pickled with its path: it was written anew since")
+    recording._digest = digest
+    return recording
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    """Which file lies at a path, and when it was written; another file, or another writing, has another."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _restored(data: bytes, generated: tuple[str, ...]) -> Recording:
@@ -551,6 +568,14 @@ def _restored(data: bytes, generated: tuple[str, ...]) -> Recording:
 def _layer(recording: Recording, place: int) -> Layer:
     """Unpickles a layer."""
     return recording.layers[place]
+
+
+def _head(note: str) -> str | None:
+    """The beginning of a note that says how far a capture is to be believed, for one line; `None` of another."""
+    if note.startswith(("weights · values equals", "softmax gave what")):
+        return note.partition(",")[0]
+    head, colon, _ = note.partition(": ")
+    return head if colon and head.endswith(("not checked", "not captured", "was assumed")) else None
 
 
 def _count(number: SupportsIndex, n: int, what: str) -> int:
