@@ -408,6 +408,11 @@ class Recording(Analyses):
         :meth:`map`. Style: :class:`attlas.figures.StyleOptions`.
         """
         of, number = layer_and_head(layer, head)
+        whole = {"overview": "every layer and head", "heads": "every head of a layer", "layers": "one head in every layer"}.get(picture, "")
+        if picture == "overview" and layer is not None or picture == "layers" and layer is not None and head is None:
+            raise Error(f"the picture {picture!r} shows {whole}, and layer={layer!r} chooses one: leave it out, or ask for \"heads\" or a \"map\"")
+        if picture in ("overview", "heads") and number is not None:
+            raise Error(f"the picture {picture!r} shows {whole}, and head {number} is one: leave it out, or ask for a \"map\"")
         if picture == "layers" and number is None:
             number = 0
         view = {
