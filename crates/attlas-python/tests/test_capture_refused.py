@@ -83,6 +83,15 @@ def test_an_encoder_that_runs_twice_in_one_forward() -> None:
         attlas.capture(Twin().eval(), (torch.randn(1, 4, 8), torch.randn(1, 5, 8)))
 
 
+def test_a_recording_inside_of_another() -> None:
+    model, x = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True).eval(), torch.randn(1, 4, 8)
+    with attlas.recording(model) as outer:
+        with pytest.raises(attlas.CaptureError, match="another recording is running in this thread"), attlas.recording(model):
+            pass
+        model(x)
+    assert len(outer.recordings) == 1
+
+
 def test_texts_without_a_tokenizer_and_lists_of_nothing() -> None:
     with refused("no tokenizer was given", "tokenizer="):
         attlas.capture(llama(), "The cat sat.")

@@ -73,6 +73,18 @@ def test_multi_head_attention_is_recorded_in_each_of_its_options(option: str) ->
     assert proof(recording)
 
 
+def test_views_of_one_tensor_are_that_tensor() -> None:
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.MultiheadAttention(16, 4, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x[:], x[:], x[:])[0]
+
+    assert attlas.capture(Views().eval(), (numbers(2, 6, 16),)).kinds == ("encoder",)
+
+
 def test_keys_that_attention_adds_have_names_behind_those_of_the_tokens() -> None:
     torch.manual_seed(3)
     model = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True).eval()

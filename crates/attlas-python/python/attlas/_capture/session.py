@@ -239,6 +239,11 @@ class Recorded:
         reading.check_model(self.model)
         if self._recorder is not None:
             raise CaptureError("this recording is running already: make another with attlas.recording(model)")
+        if active.get() is not None:
+            raise CaptureError(
+                "another recording is running in this thread, and would see nothing while this one does: end its with first, or give "
+                "it the whole loop and take its .recordings"
+            )
         with contextlib.ExitStack() as opening:
             self._recorder = opening.enter_context(opened(self.model))
             before = self.model.register_forward_pre_hook(self._begin, with_kwargs=True, prepend=True)
