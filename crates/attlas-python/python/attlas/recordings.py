@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from operator import index as whole_number
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 from attlas import _attlas
-from attlas._indexing import Head, LayerIndex, Stretch, head_of, layer_and_head
+from attlas._indexing import Head, LayerIndex, Stretch, head_of, layer_and_head, whole_number
 from attlas.analyses import Analyses
 from attlas.errors import Error, FileError, MissingError
 from attlas.figures import Figure, StyleOptions, style_of
@@ -134,7 +133,7 @@ class Layer:
         Raises :class:`attlas.MissingError` (an ``IndexError``) when there is no such head or text.
         """
         _, of = layer_and_head(self.index, head)
-        number = None if of is None or isinstance(of, str) else _count(of, self.n_heads, f"head in {self}")
+        number = None if of is None or isinstance(of, str) else _count(of, self.n_heads, "head", f" in {self}")
         item = _count(item, self._recording._native.n_items, "text")
         return Map(self._recording, self._place, number, item)
 
@@ -277,6 +276,8 @@ class Recording(Analyses):
             name, index = kind
         if index is None:
             name, index = self._parted(name)
+        if not isinstance(name, str):
+            raise MissingError(f"{name!r} is no kind of attention; there are {', '.join(self.kinds)}")
         number = head_of(index)[0] if isinstance(index, str) else _number(index, "layer")
         return self.layers[self._native.place(name, number)]
 
@@ -375,13 +376,16 @@ class Recording(Analyses):
         """
         from attlas.tables import Table
 
-        return Table(_columns(self._native.heads(item)))
+        return Table(_columns(self._native.heads(self._text(item))))
 
     def standouts(self, item: int | None = None) -> Table:
         """What stands out: heads whose score reaches its threshold and whose 95 % interval lies over the baseline."""
         from attlas.tables import Table
 
-        return Table(_columns(self._native.standouts(item)))
+        return Table(_columns(self._native.standouts(self._text(item))))
+
+    def _text(self, item: int | None) -> int | None:
+        return None if item is None else _count(item, self._native.n_items, "text")
 
     def figure(
         self,
@@ -418,7 +422,7 @@ class Recording(Analyses):
         view = {
             "kind": kind,
             "layer": None if of is None else _number(of, "layer"),
-            "head": None if number is None or isinstance(number, str) else _number(number, "head"),
+            "head": None if number is None or isinstance(number, str) else self._head(kind, of, number),
             "item": _count(item, self._native.n_items, "text"),
             "words": words,
             "special": special,
@@ -429,6 +433,14 @@ class Recording(Analyses):
             "quantity": quantity,
         }
         return Figure(self._with(quantity).figure(picture, view, style_of(style)))
+
+    def _head(self, kind: Kind | None, layer: int | None, head: int) -> int:
+        """A head of the layer that a picture shows, from the end when negative."""
+        if head >= 0:
+            return head
+        shown = self._native.defaults(kind)
+        of = self.layer(shown[0], shown[1] if layer is None else layer)
+        return _count(head, of.n_heads, "head", f" in {of}")
 
     def to_html(
         self,
@@ -543,7 +555,11 @@ def open(path: str | os.PathLike[str]) -> Recording:
 
     Raises :class:`attlas.FileError` (an ``OSError``) when the file cannot be read, and :class:`attlas.FormatError` when it is no recording.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise FileError(f"a path was expected, not a {type(path).__name__}")
     name = os.fspath(path)
+    if not name:
+        raise FileError("the path is empty: it names no file")
     return Recording(_attlas.Recording.open(name), os.path.abspath(name))
 
 
@@ -583,17 +599,17 @@ def _head(note: str) -> str | None:
     return head if colon and head.endswith(("not checked", "not captured", "was assumed")) else None
 
 
-def _count(number: SupportsIndex, n: int, what: str) -> int:
+def _count(number: SupportsIndex, n: int, what: str, where: str = "") -> int:
     """A number counted from 0, or from the end when negative."""
-    number = whole_number(number)
+    number = whole_number(number, what)
     if -n <= number < n:
         return number % n
-    raise MissingError(f"there is no {what} {number}; there are {n}, counted from 0")
+    raise MissingError(f"there is no {what} {number}{where}; there are {n}, counted from 0")
 
 
 def _number(number: SupportsIndex, what: str) -> int:
     """A number counted from 0; a model's last layer is not -1, because not every layer of it attends."""
-    number = whole_number(number)
+    number = whole_number(number, what)
     if number < 0:
         raise MissingError(f"there is no {what} {number}; they count from 0")
     return number

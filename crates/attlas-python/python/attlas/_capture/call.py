@@ -220,13 +220,22 @@ def _place(track: Track, given: Given, seen: Seen, is_running: bool) -> tuple[in
     if n_keys == n and not (n == 1 and is_running):
         if given.invocation == track.invocation and given.door == "sdpa in transformers":
             return past, slice(None)  # pieces of one sequence, one after the other: images in a batch of patches
-        raise Unstitchable(again(track))
+        raise Unstitchable(_read_anew(track) if is_running else again(track))
     if not is_running:
         raise Unstitchable(again(track))
     past += track.n_before
     if n_keys > past + n:
         return 0, slice(past, past + n)
     return past + n - n_keys, slice(n_keys - n, None)
+
+
+def _read_anew(track: Track) -> str:
+    """What is said of a module that read tokens again in a generation."""
+    return (
+        f"{track.name or 'attention'}: a step of the generation read all of its tokens anew, instead of those that came (use_cache=False, or an "
+        "assistant_model that guesses ahead and goes back): leave these out of generate=, or generate first and capture the "
+        "finished text in one forward, attlas.capture(model, output_ids)"
+    )
 
 
 def again(track: Track) -> str:

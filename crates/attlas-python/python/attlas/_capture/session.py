@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import CaptureError
+from ..errors import CaptureError, Error
 from ..recordings import Recording
 from . import inputs as reading
 from .build import Run, build
@@ -90,18 +90,31 @@ def capture_once(
         written.eval()
         with torch.no_grad(), opened(written) as recorder:
             recorder.is_running = generate not in (None, False)
-            if recorder.is_running:
-                method = _generated(recorder, call, options)
-            else:
-                method = "forward"
-                call.given.take(written, call.args, call.kwargs)
-                written(*call.args, **call.kwargs)
+            method = _ran(recorder, call, options)
             recorder.is_on = False
         with torch.no_grad():  # the doors are closed: nobody listens to what the recording is made with
             return finished(recorder, call.given, Wanted(tokenizer=tokenizer, **wanted), method)
     finally:
         for module in training:
             module.training = True
+
+
+def _ran(recorder: Recorder, call: reading.Call, options: dict[str, Any]) -> str:
+    """Runs the model. Returns the method's name."""
+    model = recorder.model
+    try:
+        if recorder.is_running:
+            return _generated(recorder, call, options)
+        call.given.take(model, call.args, call.kwargs)
+        model(*call.args, **call.kwargs)
+        return "forward"
+    except Error:
+        raise
+    except Exception as error:
+        problem = reading.explain(model, call, error)
+        if problem is None:
+            raise
+        raise problem from error
 
 
 def _generated(recorder: Recorder, call: reading.Call, options: dict[str, Any]) -> str:
