@@ -108,3 +108,19 @@ def test_texts_models_and_paths_that_are_none_are_errors_of_attlas() -> None:
     for ask, said in asks:
         with pytest.raises(attlas.Error, match=said):
             ask()
+
+
+def test_pictures_and_views_are_copied_pickled_and_compared(rec: attlas.Recording) -> None:
+    figure = rec.figure("heads", kind="cross", layer=1, title="eight")
+    assert pickle.loads(pickle.dumps(figure)) == figure == copy.deepcopy(figure)
+    assert figure != rec.figure("heads", kind="cross", layer=0) and len({figure, copy.copy(figure)}) == 1
+    one = rec.map("cross", 1, 2).words().figure(lines=True)
+    assert pickle.loads(pickle.dumps(one)).to_svg() == one.to_svg()
+    view = attlas.show(rec, "cross", "L1H2")
+    assert view == attlas.show(rec, "cross", 1, 2) != attlas.show(rec, "cross", 1, 3)
+    assert pickle.loads(pickle.dumps(view)) == view
+
+
+def test_the_line_says_how_many_heads_unequal_layers_have() -> None:
+    arrays = {f"encoder.{layer}": np.tile(np.eye(3), (1, n, 1, 1)) for layer, n in enumerate((2, 4, 3))}
+    assert "encoder 3×2 to 4" in repr(attlas.from_attentions(arrays))

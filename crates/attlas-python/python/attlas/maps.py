@@ -188,7 +188,7 @@ class Map:
         Padding is left out, and a map of more than 2²⁴ weights becomes an overview, which the picture says.
         """
         view = {"item": self.item, "words": bool(self._words), "special": self._special}
-        return Figure(self._native.figure(lines, view, style_of(style)))
+        return Figure(self._native.figure(lines, view, style_of(style)), (_drawn, (self, lines, dict(style))))
 
     def _repr_svg_(self) -> str:
         return self.figure().to_svg()
@@ -293,6 +293,11 @@ class _Shown:
         self.weights: Weights = np.asarray(weights)
         self.removed: Weights = np.asarray(removed)
         self.shape = (len(self.rows), len(self.columns))
+
+
+def _drawn(map: Map, lines: bool, style: dict[str, Any]) -> Figure:
+    """Unpickles a picture: it is drawn again."""
+    return map.figure(lines=lines, **style)  # type: ignore[typeddict-item]
 
 
 def _restored(

@@ -432,7 +432,7 @@ class Recording(Analyses):
             "columns": columns,
             "quantity": quantity,
         }
-        return Figure(self._with(quantity).figure(picture, view, style_of(style)))
+        return Figure(self._with(quantity).figure(picture, view, style_of(style)), (_drawn, (self, picture, view, dict(style))))
 
     def _head(self, kind: Kind | None, layer: int | None, head: int) -> int:
         """A head of the layer that a picture shows, from the end when negative."""
@@ -528,7 +528,8 @@ class Recording(Analyses):
         parts = [self.provenance.model or "arrays", f"{n_items} text{'' if n_items == 1 else 's'}"]
         for kind in self.kinds:
             layers = self[kind]
-            parts.append(f"{kind} {len(layers)}×{layers[0].n_heads}")
+            heads = sorted({layer.n_heads for layer in layers})
+            parts.append(f"{kind} {len(layers)}×{heads[0]}" + (f" to {heads[-1]}" if len(heads) > 1 else ""))
         sizes = {side: len(tokens.tokens) for side, tokens in zip(("source", "target"), self.item(0)[:2], strict=True)}
         parts.append(" + ".join(f"{n} {side}" for side, n in sizes.items() if n) + " tokens")
         notes = self.provenance.notes
@@ -584,6 +585,11 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
 def _restored(data: bytes, generated: tuple[str, ...]) -> Recording:
     """Unpickles by bytes."""
     return Recording(_attlas.Recording.from_bytes(data), None, generated)
+
+
+def _drawn(recording: Recording, picture: Any, view: dict[str, Any], style: dict[str, Any]) -> Figure:
+    """Unpickles a picture: it is drawn again."""
+    return recording.figure(picture, **view, **style)
 
 
 def _layer(recording: Recording, place: int) -> Layer:
