@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from operator import index as whole_number
+from attlas._indexing import whole_number
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from attlas import _attlas
