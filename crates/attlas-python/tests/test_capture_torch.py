@@ -259,7 +259,7 @@ def test_windows_of_an_image_are_recorded_where_they_lie_in_it(size: tuple[int, 
 
 
 def test_windows_of_which_the_model_does_not_tell_are_not_taken_for_pixels() -> None:
-    class Cut(torch.nn.Module):
+    class Cut(nn.Module):
         """Attention in quarters of an image, for which nothing says which."""
 
         def __init__(self) -> None:

@@ -84,7 +84,7 @@ def test_places_that_are_no_whole_numbers_are_errors_of_attlas(rec: attlas.Recor
         (lambda: rec["cross", 0, 99], "there is no head 99 in cross layer 0; there are 8"),
         (lambda: rec[3, 0], "3 is no kind of attention; there are encoder, decoder, cross"),
         (lambda: m[1.5, 0], "1.5 is no query"),
-        (lambda: rec.map("cross", 0, 0, item=1.5), "1.5 is no text"),
+        (lambda: rec.map("cross", 0, 0, item=1.5), "1.5 is no text"),  # type: ignore[arg-type]
         (lambda: rec.heads(-2), "there is no text -2"),
         (lambda: rec.figure("map", kind="cross", layer=0, head=-9), "there is no head -9 in cross layer 0"),
     ]
@@ -97,13 +97,13 @@ def test_places_that_are_no_whole_numbers_are_errors_of_attlas(rec: attlas.Recor
 def test_texts_models_and_paths_that_are_none_are_errors_of_attlas() -> None:
     asks: list[tuple[Any, str]] = [
         (lambda: attlas.record("a \ud800"), "text 0 is not Unicode"),
-        (lambda: attlas.record("a", model=5), "not a.* int; attlas.capture records a PyTorch model"),
+        (lambda: attlas.record("a", model=5), "not a.* int; attlas.capture records a PyTorch model"),  # type: ignore[arg-type]
         (lambda: attlas.record("a", model="nofile.safetensors"), "nofile.safetensors: there is no such file"),
         (lambda: attlas.record("a", model=""), "the path is empty"),
         (lambda: attlas.record("a", knock_out=("cross", 0, -1)), "layers and heads count from 0"),
-        (lambda: attlas.record("a", beams="x"), "beams is 'x'"),
+        (lambda: attlas.record("a", beams="x"), "beams is 'x'"),  # type: ignore[arg-type]
         (lambda: attlas.open(""), "the path is empty"),
-        (lambda: attlas.open(5), "a path was expected"),
+        (lambda: attlas.open(5), "a path was expected"),  # type: ignore[arg-type]
     ]
     for ask, said in asks:
         with pytest.raises(attlas.Error, match=said):

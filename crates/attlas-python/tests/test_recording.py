@@ -155,7 +155,7 @@ def test_a_precision_that_is_asked_for_is_said_and_an_unknown_one_refused() -> N
 
 
 def test_the_router_of_a_mixture_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
-    words = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None, "decoder": None}
+    words: dict[str, Any] = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None, "decoder": None}
     words["model"] = {"type": "WordLevel", "vocab": {"?": 3, "the": 5, "cat": 6, "sat": 7}, "unk_token": "?"}
     (tmp_path / "tokenizer.json").write_text(json.dumps(words))
     mixtral = Path(__file__).parents[2] / "attlas-model" / "tests" / "data" / "families" / "mixtral"

@@ -297,7 +297,7 @@ class _Shown:
 
 def _drawn(map: Map, lines: bool, style: dict[str, Any]) -> Figure:
     """Unpickles a picture: it is drawn again."""
-    return map.figure(lines=lines, **style)  # type: ignore[typeddict-item]
+    return map.figure(lines=lines, **style)
 
 
 def _restored(

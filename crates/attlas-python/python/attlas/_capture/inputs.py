@@ -136,7 +136,8 @@ def explain(model: torch.nn.Module, call: Call, error: Exception) -> CaptureErro
         )
     if not isinstance(ids, torch.Tensor) or not isinstance(error, (IndexError, RuntimeError)):
         return None
-    vocabulary = model.get_input_embeddings().num_embeddings if hasattr(model, "get_input_embeddings") else None
+    embeddings: Any = getattr(model, "get_input_embeddings", None)
+    vocabulary = getattr(embeddings(), "num_embeddings", None) if callable(embeddings) else None
     if isinstance(vocabulary, int) and (int(ids.max()) >= vocabulary or int(ids.min()) < 0):
         wrong = int(ids.max()) if int(ids.max()) >= vocabulary else int(ids.min())
         return CaptureError(f"the id {wrong} is none of the model's vocabulary of {vocabulary}: is the tokenizer another model's?")
