@@ -27,6 +27,8 @@ pub struct RunKeys {
     beams: Option<usize>,
     max_tokens: Option<usize>,
     values: bool,
+    /// Whether the router's shares of a mixture of experts are kept.
+    router: bool,
     /// Kind, layer and head of each head whose output is 0.
     knock_out: Vec<(String, usize, usize)>,
     /// What is made beside weights.
@@ -174,6 +176,9 @@ fn pass(how: &RunKeys) -> PyResult<Pass> {
         true => Pass::keeping([Site::Attention, Site::Values]),
         false => Pass::default(),
     };
+    if how.router {
+        pass.keep.extend(Pass::keeping([Site::Router]).keep);
+    }
     for (kind, layer, head) in &how.knock_out {
         let kind: Kind = kind.parse().map_err(|sentence: String| exception(Class::Missing, sentence))?;
         let heads = Heads::one(kind, HeadId { layer: *layer, head: *head });

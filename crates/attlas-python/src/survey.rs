@@ -119,7 +119,11 @@ impl Surveyor {
                 pair_of(&text)
             } else {
                 text_of(&text).map(|source| CorpusText { source, target: None })
-            },
+            }
+            .and_then(|text| match text.source.trim().is_empty() {
+                true => Err("is blank: there is nothing but white space".to_owned()),
+                false => Ok(text),
+            }),
         };
         let texts: Vec<CorpusItem> = texts.iter().enumerate().map(item).collect();
         self.watched(py, progress, |work, say| {

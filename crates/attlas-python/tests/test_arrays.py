@@ -127,3 +127,21 @@ def with_a_row_of_nan() -> Any:
 def test_what_is_no_attention_is_refused_in_a_sentence(given, tokens, says) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(attlas.FormatError, match=says):
         attlas.from_attentions(given, tokens, kind="encoder")
+
+
+def test_what_is_no_array_of_numbers_or_no_label_is_an_error_of_attlas() -> None:
+    torch = pytest.importorskip("torch")
+    weights = np.eye(3)
+    with pytest.raises(attlas.FormatError, match="meta device"):
+        attlas.from_attentions(torch.zeros(3, 3, device="meta"), kind="encoder")
+    assert np.array_equal(attlas.from_attentions(torch.eye(3).to_sparse(), kind="encoder").layers[0].weights()[0, 0], weights)
+    tokens: Any
+    for tokens, said in (
+        ([1, 2, 3], "tokens hold 1, of type int; texts were expected, as tokenizer.convert_ids_to_tokens"),
+        (5, "tokens are of type int"),
+        (torch.tensor([1, 2, 3]), "tokens hold tensor"),
+        (["a", "b", "\ud800"], "is not Unicode"),
+        ([["a", "b", 5]], "a token is 5, of type int"),
+    ):
+        with pytest.raises(attlas.FormatError, match=said):
+            attlas.from_attentions(weights, tokens, kind="encoder")

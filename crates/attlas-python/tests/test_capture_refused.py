@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import attlas
+import numpy as np
 import pytest
 from attlas._capture import build, layers, switches
-from capture_models import MODELS, llama
+from capture_models import DECODERS, MODELS, SEQ2SEQS, llama
 from capture_tools import eager, ids, torch, transformers
 from torch import nn
 from torch.nn import functional as F
@@ -81,6 +82,15 @@ def test_an_encoder_that_runs_twice_in_one_forward() -> None:
 
     with refused("more than once in one forward", "kinds="):
         attlas.capture(Twin().eval(), (torch.randn(1, 4, 8), torch.randn(1, 5, 8)))
+
+
+def test_a_recording_inside_of_another() -> None:
+    model, x = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True).eval(), torch.randn(1, 4, 8)
+    with attlas.recording(model) as outer:
+        with pytest.raises(attlas.CaptureError, match="another recording is running in this thread"), attlas.recording(model):
+            pass
+        model(x)
+    assert len(outer.recordings) == 1
 
 
 def test_texts_without_a_tokenizer_and_lists_of_nothing() -> None:
@@ -238,3 +248,39 @@ def test_windows_whose_text_cannot_be_told() -> None:
         attlas.capture(Uneven().eval(), (torch.randn(3, 5, 8), torch.randn(2, 4, 8)))
     recording = attlas.capture(Uneven().eval(), (torch.randn(3, 5, 8), torch.randn(2, 4, 8)), kinds=["decoder"])
     assert recording.kinds == ("decoder",)
+
+
+def test_ids_come_as_arrays_lists_and_one_text_s() -> None:
+    model = DECODERS["llama"]()
+    wanted = attlas.capture(model, torch.tensor([[3, 4, 5]]))
+    ids: Any
+    for ids in (np.array([[3, 4, 5]]), [3, 4, 5], [[3, 4, 5]], torch.tensor([3, 4, 5]), {"input_ids": np.array([3, 4, 5], np.int32)}):
+        assert attlas.capture(model, ids) == wanted
+    assert attlas.capture(model, {"input_ids": [3, 4, 5], "attention_mask": [1, 1, 1]}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ([], "inputs are an empty list"),
+        ([[3, 4], [5]], "inputs are no ids"),
+        (["a", 3], "inputs are no ids"),
+        ([1.5, 2.0], "input_ids are float32; ids are whole numbers"),
+        ({"input_ids": np.zeros((1, 2, 3), int)}, r"input_ids have the shape \[1, 2, 3\]"),
+        ([3, 999], "the id 999 is none of the model's vocabulary of 100"),
+        ([3] * 65, "a text has 65 tokens, and the model has 64 positions"),
+    ],
+)
+def test_inputs_that_are_no_ids_of_the_model(inputs: Any, said: str) -> None:
+    with pytest.raises(attlas.CaptureError, match=said):
+        attlas.capture(DECODERS["gpt2"](), inputs)
+
+
+def test_a_text_for_an_encoder_decoder_of_which_nobody_says_what_its_decoder_reads() -> None:
+    with pytest.raises(attlas.CaptureError, match="give target= .* or generate=True"):
+        attlas.capture(SEQ2SEQS["t5"](), [3, 4, 5])
+
+
+def test_a_generation_that_reads_its_tokens_anew() -> None:
+    with pytest.raises(attlas.CaptureError, match="use_cache=False, or an assistant_model"):
+        attlas.capture(DECODERS["llama"](), [3, 4, 5], generate={"max_new_tokens": 3, "use_cache": False, "pad_token_id": 0})

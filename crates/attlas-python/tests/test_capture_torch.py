@@ -9,7 +9,7 @@ import attlas
 import numpy as np
 import pytest
 from capture_models import llama
-from capture_tools import CLOSE, dense, difference, eager, ids, made, proof, stacked, torch, weights
+from capture_tools import CLOSE, dense, difference, eager, ids, is_before_4_53, made, proof, stacked, torch, transformers, weights
 from torch import nn
 from torch.nn import functional as F
 
@@ -71,6 +71,18 @@ def test_multi_head_attention_is_recorded_in_each_of_its_options(option: str) ->
     assert difference(recording, {("cross", 0): given}) <= CLOSE
     assert bool(dense(recording)) == float_mask, "only numbers that are added to each pair need an array of pairs"
     assert proof(recording)
+
+
+def test_views_of_one_tensor_are_that_tensor() -> None:
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.MultiheadAttention(16, 4, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x[:], x[:], x[:])[0]
+
+    assert attlas.capture(Views().eval(), (numbers(2, 6, 16),)).kinds == ("encoder",)
 
 
 def test_keys_that_attention_adds_have_names_behind_those_of_the_tokens() -> None:
@@ -209,15 +221,57 @@ def test_queries_of_one_text_that_look_at_each_of_a_batch_are_that_batch_s() -> 
     assert difference(recording, {("cross", 0): wanted}) <= CLOSE
 
 
-def test_windows_of_an_image_see_themselves_alone() -> None:
-    model = made("SwinModel", image_size=32, patch_size=4, embed_dim=16, depths=[2], num_heads=[2], window_size=4)
-    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    given = eager(model)(pixel_values=x, output_attentions=True).attentions  # those of a stage's last layer
+@pytest.mark.parametrize("size", [(32, 32), (40, 28)])
+def test_windows_of_an_image_are_recorded_where_they_lie_in_it(size: tuple[int, int]) -> None:
+    model = made("SwinModel", image_size=32, patch_size=4, embed_dim=16, depths=[2, 1], num_heads=[2, 2], window_size=4)
+    x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    for name, parameter in model.named_parameters():
+        if "relative_position_bias" in name:
+            parameter.data.normal_()
+    given: list[Any] = []
+    other = eager(model)
+    inner = "SwinSelfAttention" if is_before_4_53() else "SwinAttention"
+    for module in other.modules():
+        if type(module).__name__ == inner:
+            module.register_forward_hook(lambda module, args, output: given.append(output[1].detach()))
+    other(pixel_values=x, output_attentions=True)
     recording = attlas.capture(model, {"pixel_values": x})
-    found = recording.map("encoder", 1, 0).weights()
-    n_windows, _, n, _ = given[0].shape
-    assert found.shape == (n_windows * n, n_windows * n)
-    for window in range(n_windows):
-        rows = slice(window * n, (window + 1) * n)
-        assert np.abs(found[rows, rows] - given[0][window, 0].detach().numpy()).max() <= CLOSE
-        assert abs(found[rows].sum() - n) < 1e-3
+    assert len(given) == len(recording.layers) == 3
+    for layer, of_windows in enumerate(given):
+        rows, columns = size[0] // 4 // (2 if layer == 2 else 1), -(-size[1] // 4 // (2 if layer == 2 else 1))
+        window = min(4, rows, columns)
+        rows, columns = -(-rows // window) * window, -(-columns // window) * window
+        places = torch.arange(rows * columns).view(rows, columns)
+        if layer == 1:
+            places = places.roll((-2, -2), (0, 1))  # half a window: the layer's windows are shifted
+        places = places.view(rows // window, window, columns // window, window).transpose(1, 2).reshape(-1, window**2)
+        wanted = torch.zeros(1, of_windows.shape[1], rows * columns, rows * columns)
+        for number, at in enumerate(places):
+            wanted[0][:, at[:, None], at] = of_windows[number]
+        assert difference(recording, {("encoder", layer): wanted}) <= CLOSE, layer
+    labels = recording.items[0].source.labels
+    assert labels[:2] == ["r0c0", "r0c1"]
+    if size == (32, 32):
+        assert labels[8] == "r1c0" and labels[-1] == "r7c7"
+    else:
+        assert labels[7:9] == ["pad", "r1c0"] and labels[-1] == "pad"
+    assert proof(recording)
+
+
+def test_windows_of_which_the_model_does_not_tell_are_not_taken_for_pixels() -> None:
+    class Cut(nn.Module):
+        """Attention in quarters of an image, for which nothing says which."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.config = transformers().ViTConfig(patch_size=4)
+            self.into = torch.nn.Conv2d(3, 16, 4, 4)
+            self.attention = torch.nn.MultiheadAttention(16, 2, batch_first=True)
+
+        def forward(self, pixel_values: Any) -> Any:
+            x = self.into(pixel_values).unflatten(2, (2, 2)).unflatten(4, (2, 2))  # [1, 16, 2, 2, 2, 2]
+            x = x.permute(0, 2, 4, 3, 5, 1).reshape(-1, 4, 16)
+            return self.attention(x, x, x)[0]
+
+    recording = attlas.capture(Cut().eval(), {"pixel_values": numbers(1, 3, 16, 16)})
+    assert recording.items[0].source.labels[3:6] == ["w0t3", "w1t0", "w1t1"]

@@ -116,3 +116,9 @@ def test_what_does_not_fit_is_refused_with_what_was_expected() -> None:
     for sentence, call in cases.items():
         with pytest.raises(attlas.Error, match=sentence):
             call()
+
+
+def test_a_view_as_a_text_is_its_page() -> None:
+    view: Any = cv.attention.attention_heads(np.eye(3)[np.newaxis], ["a", "b", "c"])
+    assert str(view).lower().startswith("<!doctype html>") and str(view) == view.show_code() == view.__html__()
+    assert repr(view).startswith("<attlas.")

@@ -46,3 +46,13 @@ def test_a_wrong_option_is_a_sentence(rec: attlas.Recording) -> None:
             rec.map("cross", 2, 4).figure(**options)  # type: ignore[arg-type]
     with pytest.raises(attlas.Error, match="unknown picture"):
         rec.figure("pie")  # type: ignore[arg-type]
+
+
+def test_a_picture_of_all_takes_no_layer_or_head_and_says_so(rec: attlas.Recording) -> None:
+    for options in ({"layer": 0}, {"head": 0}, {"layer": "L0H1"}, {"head": "L0H1"}):
+        with pytest.raises(attlas.Error, match="the picture 'overview' shows every layer and head"):
+            rec.figure("overview", kind="encoder", **options)
+    with pytest.raises(attlas.Error, match="the picture 'heads' shows every head of a layer, and head 1 is one"):
+        rec.figure("heads", kind="encoder", layer=0, head=1)
+    with pytest.raises(attlas.Error, match="the picture 'layers' shows one head in every layer, and layer=0"):
+        rec.figure("layers", kind="encoder", layer=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,45 @@ def test_a_file_that_is_replaced_stays_what_it_was(long_file: Path, tmp_path: Pa
     os.replace(path.with_suffix(".new"), path)
     assert np.array_equal(rec.map("decoder", 0, 0).row(100), row)
     assert attlas.open(path).layers[0].n_queries == 50
+
+
+def test_a_file_written_to_in_place_while_open_is_an_exception(long_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rewritten.safetensors"
+    path.write_bytes(long_file.read_bytes())
+    rec = attlas.open(path)
+    rec.lse("decoder", 0)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 64)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000_000))
+    for ask in (lambda: rec.map("decoder", 0, 0).weights(), lambda: rec.lse("decoder", 0), rec.to_bytes, rec.checks):
+        with pytest.raises(attlas.Error, match=r"rewritten\.safetensors: was written to after it was opened"):
+            ask()
+
+
+def test_a_pickled_path_gives_the_recording_that_was_pickled_or_an_exception(tmp_path: Path) -> None:
+    path = tmp_path / "pickled.safetensors"
+    write_recording(path, 30)
+    rec = attlas.open(path)
+    pickled = pickle.dumps(rec)
+    assert len(pickled) < 1000 and pickle.loads(pickled) == rec
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole)
+    assert pickle.loads(pickled) == rec, "the same in a file that was copied"
+    write_recording(path.with_suffix(".new"), 31)
+    os.replace(path.with_suffix(".new"), path)
+    with pytest.raises(attlas.FileError, match=r"pickled\.safetensors: the file is another"):
+        pickle.loads(pickled)
+
+
+def test_a_recording_whose_file_was_replaced_is_pickled_by_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "replaced.safetensors"
+    write_recording(path, 30)
+    rec = attlas.open(path)
+    write_recording(path.with_suffix(".new"), 31)
+    os.replace(path.with_suffix(".new"), path)
+    assert pickle.loads(pickle.dumps(rec)).layers[0].n_queries == 30
 
 
 def test_every_cut_of_a_file_is_a_sentence(saved: Path, tmp_path: Path) -> None:

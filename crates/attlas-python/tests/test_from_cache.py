@@ -52,6 +52,18 @@ def test_queries_and_keys_with_the_scale_that_is_given_are_the_weights() -> None
     assert [token.text for token in recording.items[1].target.tokens] == list("abcdef")
 
 
+def test_a_scale_and_a_mask_that_nobody_said_are_said_to_be_assumed() -> None:
+    recording = attlas.from_cache(cache(1))
+    (note,) = recording.provenance.notes
+    assert note.startswith("a scale was assumed: 1/√d_head = 0.353553 of decoder layers, and that no key after a query is seen")
+    assert "a scale was assumed" in repr(recording)
+    assert "a mask was assumed" in repr(attlas.from_cache(cache(1), scale=0.3))
+    assert not attlas.from_cache(cache(1), scale=0.3, kind="decoder").provenance.notes
+    given = cache(1)
+    given["blocks.0.attn.hook_pattern"] = pattern(given["blocks.0.attn.hook_q"], given["blocks.0.attn.hook_k"], D**-0.5)
+    assert not attlas.from_cache(given).provenance.notes, "the pattern says that both are right"
+
+
 def test_queries_after_rotary_positions_are_those_that_are_multiplied() -> None:
     given = cache(1) | {
         "blocks.0.attn.hook_rot_q": numbers(2, N, HEADS, D) + 1,

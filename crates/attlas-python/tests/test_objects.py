@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,3 +72,55 @@ def test_other_processes_compute_too(rec: attlas.Recording, saved: Path, method:
     expected = float(rec["cross", "L2H4"].weights().sum())  # this process has started its threads
     with multiprocessing.get_context(method).Pool(1) as pool:
         assert pool.apply_async(_weights, [str(saved)]).get(timeout=60) == expected
+
+
+def test_places_that_are_no_whole_numbers_are_errors_of_attlas(rec: attlas.Recording) -> None:
+    m = rec.map("cross", 0, 0)
+    asks: list[tuple[Any, str]] = [
+        (lambda: rec["cross", 10**20, 0], "there is no layer 1000"),
+        (lambda: rec["cross", 0, 10**20], "there is no head 1000"),
+        (lambda: rec["cross", 1.5, 0], "1.5 is no layer: a whole number was expected, not a float"),
+        (lambda: rec["cross", 0, 1.5], "1.5 is no head"),
+        (lambda: rec["cross", 0, 99], "there is no head 99 in cross layer 0; there are 8"),
+        (lambda: rec[3, 0], "3 is no kind of attention; there are encoder, decoder, cross"),
+        (lambda: m[1.5, 0], "1.5 is no query"),
+        (lambda: rec.map("cross", 0, 0, item=1.5), "1.5 is no text"),  # type: ignore[arg-type]
+        (lambda: rec.heads(-2), "there is no text -2"),
+        (lambda: rec.figure("map", kind="cross", layer=0, head=-9), "there is no head -9 in cross layer 0"),
+    ]
+    for ask, said in asks:
+        with pytest.raises(attlas.MissingError, match=said):
+            ask()
+    assert rec.figure("map", kind="cross", layer=0, head=-1).to_svg() == rec.figure("map", kind="cross", layer=0, head=7).to_svg()
+
+
+def test_texts_models_and_paths_that_are_none_are_errors_of_attlas() -> None:
+    asks: list[tuple[Any, str]] = [
+        (lambda: attlas.record("a \ud800"), "text 0 is not Unicode"),
+        (lambda: attlas.record("a", model=5), "not a.* int; attlas.capture records a PyTorch model"),  # type: ignore[arg-type]
+        (lambda: attlas.record("a", model="nofile.safetensors"), "nofile.safetensors: there is no such file"),
+        (lambda: attlas.record("a", model=""), "the path is empty"),
+        (lambda: attlas.record("a", knock_out=("cross", 0, -1)), "layers and heads count from 0"),
+        (lambda: attlas.record("a", beams="x"), "beams is 'x'"),  # type: ignore[arg-type]
+        (lambda: attlas.open(""), "the path is empty"),
+        (lambda: attlas.open(5), "a path was expected"),  # type: ignore[arg-type]
+    ]
+    for ask, said in asks:
+        with pytest.raises(attlas.Error, match=said):
+            ask()
+
+
+def test_pictures_and_views_are_copied_pickled_and_compared(rec: attlas.Recording) -> None:
+    figure = rec.figure("heads", kind="cross", layer=1, title="eight")
+    assert pickle.loads(pickle.dumps(figure)) == figure == copy.deepcopy(figure)
+    assert figure != rec.figure("heads", kind="cross", layer=0) and len({figure, copy.copy(figure)}) == 1
+    one = rec.map("cross", 1, 2).words().figure(lines=True)
+    assert pickle.loads(pickle.dumps(one)).to_svg() == one.to_svg()
+    view = attlas.show(rec, "cross", "L1H2")
+    assert view == attlas.show(rec, "cross", 1, 2) != attlas.show(rec, "cross", 1, 3)
+    assert pickle.loads(pickle.dumps(view)) == view
+
+
+def test_the_line_says_how_many_heads_unequal_layers_have() -> None:
+    arrays = {f"encoder.{layer}": np.tile(np.eye(3), (1, n, 1, 1)) for layer, n in enumerate((2, 4, 3))}
+    assert "encoder 3×2 to 4" in repr(attlas.from_attentions(arrays))

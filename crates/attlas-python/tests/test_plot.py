@@ -139,3 +139,23 @@ def test_without_matplotlib_a_sentence_says_what_draws_instead(
     for drawn in (rec.map("cross", 2, 4).plot, rec.figure("overview").draw):
         with pytest.raises(ImportError, match=r"matplotlib, which is not installed; figure\(\)\.save\(\) draws without it"):
             drawn()
+
+
+def test_labels_that_have_no_room_on_axes_of_ones_own_end_in_an_ellipsis() -> None:
+    words = ["incomprehensibilities-and-more-of-them", "a", "b"]
+    one = attlas.from_attentions(np.eye(3), words, kind="encoder").map("encoder", 0, 0)
+    figure, place = plt.subplots(figsize=(6, 5))
+    one.plot(place)
+    figure.canvas.draw()
+    edge = figure.bbox
+    for axis in (place.xaxis, place.yaxis):
+        assert labels(axis)[0].startswith("inc") and labels(axis)[0].endswith("…") and labels(axis)[1:] == ["a", "b"]
+        for label in axis.get_ticklabels():
+            box = label.get_window_extent()
+            assert box.x0 >= edge.x0 and box.y0 >= edge.y0
+    assert labels(one.plot().xaxis)[0] == words[0], "a figure of our own has room"
+
+
+def test_a_figure_on_axes_too_small_for_its_text_is_said_with_the_size_that_does(rec: attlas.Recording) -> None:
+    with pytest.warns(UserWarning, match=r"points on these axes; give it axes of at least \d"):
+        rec.figure("overview").draw(plt.subplots(figsize=(1.5, 1.5))[1])

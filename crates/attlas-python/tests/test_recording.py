@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,18 @@ def test_a_precision_that_is_asked_for_is_said_and_an_unknown_one_refused() -> N
         attlas.record("The cat sat on the mat.", precision="double")
     with pytest.raises(attlas.Error, match="the model is loaded already"):
         attlas.record("The cat sat on the mat.", attlas.Model(), precision="high")
+
+
+def test_the_router_of_a_mixture_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None, "decoder": None}
+    words["model"] = {"type": "WordLevel", "vocab": {"?": 3, "the": 5, "cat": 6, "sat": 7}, "unk_token": "?"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(words))
+    mixtral = Path(__file__).parents[2] / "attlas-model" / "tests" / "data" / "families" / "mixtral"
+    kept = attlas.record("the cat sat", model=mixtral, tokenizer=tmp_path, router=True)
+    for layer in kept.layers:
+        shares = layer.trace("router")
+        assert shares.shape == (1, 3, 4) and np.allclose(shares.sum(-1), 1, atol=1e-6)
+    with pytest.raises(attlas.MissingError, match="has no router"):
+        attlas.record("the cat sat", model=mixtral, tokenizer=tmp_path).layers[0].trace("router")
+    with pytest.raises(attlas.Error, match="has no experts that tokens are sent to"):
+        attlas.record("The cat.", router=True)

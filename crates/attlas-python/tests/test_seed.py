@@ -226,12 +226,15 @@ def test_what_cannot_be_drawn_is_refused_with_what_was_expected() -> None:
         plot_attention_map("weights")
 
 
-def test_numbers_that_are_none_are_drawn_in_a_colour_of_their_own() -> None:
-    weights = np.array([[np.nan, 0.5], [0.25, 0.75]])
-    figure: Any = plot_attention_map(weights)
-    assert figure.axes[0].images[0].get_clim() == (0.0, 0.75)
-    drawn = figure.axes[0].images[0].make_image(figure.canvas.get_renderer(), unsampled=True)[0]
-    assert drawn[0, 0, :3].tolist() == [255, 45, 85]
+def test_numbers_that_are_no_weights_are_refused_with_their_place() -> None:
+    for value in (np.nan, np.inf, -0.25):
+        weights = np.array([[0.5, 0.5], [value, 0.75]])
+        with pytest.raises(attlas.FormatError, match=r"the number at \[1, 0\] is .*attention weights are 0 or more"):
+            plot_attention_map(weights)
+        with pytest.raises(attlas.FormatError, match=r"the number at \[0, 0, 1, 0\]"):
+            plot_multihead_attention(weights[None, None])
+        with pytest.raises(attlas.FormatError, match=r"encoder layer 0: the number at \[0, 0, 1, 0\]"):
+            plot_attention_across_layers({"encoder": [weights[None, None]]})
 
 
 def test_a_model_that_has_not_run_or_keeps_nothing_is_refused_with_what_helps() -> None:

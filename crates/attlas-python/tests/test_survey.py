@@ -109,7 +109,7 @@ def test_pairs_are_read_by_both_sides_of_a_translator(tmp_path: Path) -> None:
 def test_what_is_no_text_is_a_failure_with_its_place_and_reason() -> None:
     texts = ["A cat.", None, 3.5, " ", "n\0l", "a b " * 400, "\ud800", b"bytes", ("a", "pair")]
     found = attlas.survey(texts, MODEL, longest=500, progress=False)
-    assert found.n_texts == 1 and found.n_failures == len(found.failures) == 7
+    assert found.n_texts == 1 and found.n_failures == len(found.failures) == 8
     reasons = {row["number"]: row["reason"] for row in found.failures.rows()}
     assert reasons[1] == "is None, not a text"
     assert reasons[2] == "is of type float, not a text"
@@ -117,7 +117,7 @@ def test_what_is_no_text_is_a_failure_with_its_place_and_reason() -> None:
     assert reasons[5].startswith("has ") and "tokens, and texts of up to" in reasons[5]
     assert reasons[6] == "is not Unicode: it has half of a surrogate pair"
     assert reasons[7] == "is of type bytes, not a text" and reasons[8] == "is of type tuple, not a text"
-    assert 3 not in reasons, "white space is no text, and no failure"
+    assert reasons[3] == "is blank: there is nothing but white space"
     with pytest.raises(attlas.Error, match="there is no text to survey: the first that was given is None, not a text"):
         attlas.survey([None], MODEL)
     with pytest.raises(attlas.Error, match="there is no text to survey: none was given"):
@@ -132,6 +132,12 @@ def test_failures_of_batches_are_told_by_their_text_and_merge_in_any_order() -> 
     assert merged.to_bytes() == attlas.survey.merge(reversed(states)).to_bytes()
     assert merged.n_failures == 3 and list(merged.failures["number"]) == [-1, -1, -1]
     assert [text and text[:7] for text in merged.failures["text"]] == ["a b a b", None, None]
+
+
+def test_a_state_that_is_merged_twice_is_said_to_count_twice(batch: Any) -> None:
+    one, other = batch(["A cat.", "A dog."])[0], batch(["A bird."])[0]
+    with pytest.warns(UserWarning, match="state 2 is the same as state 0: its 2 texts count twice"):
+        assert attlas.survey.merge([one, other, one]).n_texts == 5
 
 
 def test_errors_name_what_was_given_and_what_there_is(whole: attlas.Survey, tmp_path: Path) -> None:

@@ -158,3 +158,9 @@ def test_what_is_not_installed_is_refused_with_what_is(table: Table, monkeypatch
         table.to_pandas()
     assert isinstance(error.value, attlas.Error)
     assert "to_polars" not in str(error.value)
+
+
+def test_a_word_that_is_missing_is_none_in_pandas_too() -> None:
+    pytest.importorskip("pandas")
+    frame = Table({"word": ["a", None]}).to_pandas()
+    assert frame["word"].tolist() == ["a", None] and frame["word"].dtype == object

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::Error;
 
@@ -54,6 +55,8 @@ pub struct RegularFile {
     file: File,
     path: PathBuf,
     n_bytes: u64,
+    /// When it was last written to, as it was opened; absent where the system does not tell.
+    modified: Option<SystemTime>,
 }
 
 impl RegularFile {
@@ -66,7 +69,8 @@ impl RegularFile {
         if n_bytes == 0 {
             return Err(Error::File { path: path.to_path_buf(), message: "the file is empty".into() });
         }
-        Ok(RegularFile { file, path: path.to_path_buf(), n_bytes })
+        let modified = modified(&file);
+        Ok(RegularFile { file, path: path.to_path_buf(), n_bytes, modified })
     }
 
     /// The file's path.
@@ -87,9 +91,17 @@ impl RegularFile {
     /// Fills `output` with the bytes from `start` on.
     ///
     /// # Errors
-    /// [`Error::Io`] when they cannot be read, [`Error::File`] when the file ends before them.
+    /// [`Error::Io`] when they cannot be read, [`Error::File`] when the file ends before them, or was written to since it was
+    /// opened: they would be numbers of another file.
     pub fn read_at(&self, start: u64, output: &mut [u8]) -> Result<(), Error> {
-        read_exact_at(&self.file, start, output).map_err(|source| self.failed(source))
+        read_exact_at(&self.file, start, output).map_err(|source| self.failed(source))?;
+        match modified(&self.file) == self.modified {
+            true => Ok(()),
+            false => {
+                let message = "was written to after it was opened: open it again".into();
+                Err(Error::File { path: self.path.clone(), message })
+            }
+        }
     }
 
     /// The error for what the system said while the file was read.
@@ -100,6 +112,11 @@ impl RegularFile {
             _ => Error::Io { path, source },
         }
     }
+}
+
+/// When a file was last written to.
+fn modified(file: &File) -> Option<SystemTime> {
+    file.metadata().and_then(|about| about.modified()).ok()
 }
 
 /// Fills `output` with the bytes of `file` from `start` on; where the file stands for others is not moved.
@@ -196,6 +213,21 @@ mod tests {
         let error = file.read_at(5, &mut bytes).unwrap_err();
         assert!(matches!(error, Error::File { .. }));
         assert!(error.to_string().ends_with("a: was cut short while it was read"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_in_place_after_it_was_opened_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, [7; 9]).unwrap();
+        let file = RegularFile::open(&path).unwrap();
+        let mut bytes = [0; 4];
+        file.read_at(5, &mut bytes).unwrap();
+        std::fs::write(&path, [8; 9]).unwrap();
+        let later = SystemTime::now() + std::time::Duration::from_secs(2); // clocks of file systems are coarse
+        File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        let error = file.read_at(5, &mut bytes).unwrap_err().to_string();
+        assert!(error.ends_with("a: was written to after it was opened: open it again"), "{error}");
     }
 
     #[test]

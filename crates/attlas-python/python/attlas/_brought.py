@@ -35,6 +35,20 @@ class Brought(View):
         return self.to_html()
 
 
+class Rendered(Brought):
+    """As :class:`Brought`; as a text it is its page, as what CircuitsVis returns is."""
+
+    def show_code(self) -> str:
+        """The whole page as HTML."""
+        return self.to_html()
+
+    def __str__(self) -> str:
+        return self.to_html()
+
+    def __html__(self) -> str:
+        return self.to_html()
+
+
 def brought(
     arrays: Mapping[tuple[str, int], Any],
     *,
@@ -42,11 +56,12 @@ def brought(
     origin: str,
     source_tokens: Sequence[str] | None = None,
     target_tokens: Sequence[str] | None = None,
+    of: type[Brought] = Brought,
 ) -> Brought:
     """The page of arrays ``[1, heads, queries, keys]`` by kind and layer, opened on one head."""
     named = {f"{_NAMES[kind]}.{layer}": array for (kind, layer), array in arrays.items()}
     recording = from_attentions(named, source_tokens, target_tokens, allow_unnormalised=True, model=origin)
-    return Brought(recording, *head)
+    return of(recording, *head)
 
 
 def displayed(view: Brought) -> Brought | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from operator import index as whole_number
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from attlas import _attlas
-from attlas._indexing import Head, layer_and_head
+from attlas._indexing import Head, layer_and_head, whole_number
 from attlas._record import Model
 from attlas.errors import Error, MissingError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from operator import index as whole_number
+from operator import index
 from typing import Literal, SupportsIndex
 
 from attlas.errors import Error, MissingError
@@ -14,7 +14,31 @@ LayerIndex = SupportsIndex | str
 Place = SupportsIndex | str
 Stretch = tuple[int, int]
 
+_MOST = 2**63 - 1
 _HEAD = re.compile(r"[Ll](\d+)(?:[Hh](\d+))?")
+
+
+def whole_number(number: object, what: str = "place") -> int:
+    """A whole number that somebody gave, in sixty-four bits.
+
+    Raises :class:`attlas.MissingError` for what is none.
+    """
+    try:
+        whole = index(number)  # type: ignore[arg-type]
+    except TypeError:
+        raise MissingError(f"{number!r} is no {what}: a whole number was expected, not a {type(number).__name__}") from None
+    if not -_MOST <= whole <= _MOST:
+        raise MissingError(f"there is no {what} {whole}: no model has so many")
+    return whole
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has none of the halves of surrogate pairs, which no file and no other language can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def head_of(name: str) -> tuple[int, int | None]:
@@ -32,12 +56,12 @@ def layer_and_head(layer: LayerIndex | None, head: Head) -> tuple[int | None, in
         if named is None:
             raise MissingError(f"{head!r} is a layer; heads are written L{of}H0, or \"mean\" for all of a layer")
         other = head_of(layer)[0] if isinstance(layer, str) else layer
-        if other is not None and whole_number(other) != of:
+        if other is not None and whole_number(other, "layer") != of:
             raise Error(f"{head!r} is a head of layer {of}, but layer {layer} is asked for, too")
         return of, named
-    number: int | Literal["mean"] | None = "mean" if isinstance(head, str) else None if head is None else whole_number(head)
+    number: int | Literal["mean"] | None = "mean" if isinstance(head, str) else None if head is None else whole_number(head, "head")
     if not isinstance(layer, str):
-        return None if layer is None else whole_number(layer), number
+        return None if layer is None else whole_number(layer, "layer"), number
     of, named = head_of(layer)
     if named is not None and number is not None and number != named:
         raise Error(f"L{of}H{named} names head {named}, but head {head} is asked for, too")
@@ -54,7 +78,7 @@ def place_in(place: Place, labels: Sequence[str], n: int, axis: str) -> int:
             there = " ".join(labels[:40]) + (" …" if n > 40 else "")
             raise MissingError(f"there is no {axis} {place!r}; there are {there}")
         raise MissingError(f"{axis} {place!r} stands at {', '.join(map(str, found))}; say which by its number")
-    number = whole_number(place)
+    number = whole_number(place, axis)
     if -n <= number < n:
         return number % n
     raise MissingError(f"there is no {axis} {number}; the map has {n}, counted from 0")
@@ -62,7 +86,7 @@ def place_in(place: Place, labels: Sequence[str], n: int, axis: str) -> int:
 
 def stretch_in(stretch: Stretch, n: int, axis: str) -> Stretch:
     """Two ends along an axis, checked."""
-    first, end = whole_number(stretch[0]), whole_number(stretch[1])
+    first, end = (whole_number(place, f"end of {axis}") for place in stretch)
     if not 0 <= first <= end <= n:
         raise MissingError(f"{axis} {first}:{end} are outside the map, whose {axis} are 0:{n}")
     return first, end

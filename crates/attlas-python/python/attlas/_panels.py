@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _LARGEST_TEXT = 9.0
 _SMALLEST_TEXT = 6.0
 _POINTS_PER_INCH = 72.0
+# What ticks and the axis's name take between a label and the figure's edge.
+_NAME_POINTS = 18.0
 # Control characters by their pictures (U+2400 to U+2421).
 _CONTROLS = {0x2400 + code: repr(chr(code))[1:-1] for code in range(32)} | {0x2421: r"\x7f"}
 # Of a heading, in matplotlib's own font at ten points.
@@ -217,7 +219,26 @@ def _label_axis(axes: Axes, which: str, labels: Sequence[str] | None, shape: tup
     for text in axis.get_ticklabels():
         literal(text)
         text.set(fontsize=text_size, rotation=90 if which == "x" else 0)
+    if axes.figure.get_layout_engine() is None:  # nobody makes room
+        _shorten(axes, which, places, labels)
     return name if step == 1 else f"{name}, one in {step} labelled"
+
+
+def _shorten(axes: Axes, which: str, places: Sequence[int], labels: Sequence[str]) -> None:
+    """Cuts labels to the room between the axes and the figure's edge, where they would be cut without a sign."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    box = axes.get_window_extent()
+    taken = _NAME_POINTS * axes.figure.dpi / _POINTS_PER_INCH
+    room = (box.y0 if which == "x" else box.x0) - taken
+    cut = []
+    for place, text in zip(places, axis.get_ticklabels()):
+        label, extent = shown(labels[place]), text.get_window_extent()
+        long = extent.height if which == "x" else extent.width
+        keep = len(label) if long <= room else max(2, int(len(label) * room / long) - 1)
+        cut.append(label if keep >= len(label) else label[:keep] + "…")
+    axis.set_ticklabels(cut)
+    for text in axis.get_ticklabels():
+        literal(text)
 
 
 def shown(label: str) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from operator import index as whole_number
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from attlas import _attlas
-from attlas._indexing import layer_and_head
-from attlas.errors import Error
+from attlas._indexing import is_unicode, layer_and_head, whole_number
+from attlas.errors import Error, FileError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -43,7 +42,8 @@ class RunOptions(TypedDict, total=False):
 
     ``target``: what the decoder reads, one for each text, instead of letting the model generate it. ``beams``: generate by beam search.
     ``max_tokens``: generate as many at most (256 where nothing is said; a model that has a decoder alone only reads the text unless this is given).
-    ``values``: record the values, too. ``knock_out``: heads whose output is set to 0, written ``cross:L2H4`` or ``("cross", 2, 4)``.
+    ``values``: record the values, too. ``router``: of a mixture of experts, keep which experts each token was sent to, as the trace ``router``.
+    ``knock_out``: heads whose output is set to 0, written ``cross:L2H4`` or ``("cross", 2, 4)``.
 
     ``quantities``: maps that are kept beside the weights, for ``rec.map(…, quantity=…)``: ``norm``, the length of what each key adds, head by head;
     ``norm-sum``, ``norm-residual`` and ``norm-layernorm``, of all heads together; ``contribution`` of a layer and ``alti`` of the model, shares of
@@ -56,6 +56,7 @@ class RunOptions(TypedDict, total=False):
     beams: int | None
     max_tokens: int | None
     values: bool
+    router: bool
     knock_out: Heads
     quantities: str | Sequence[str]
     explain: str | int | None
@@ -82,7 +83,11 @@ class Model:
         _refuse_unknown("Model", options, ModelOptions)
         path = None
         if model is not None:
+            if not isinstance(model, (str, os.PathLike)):
+                raise Error(f"a model is a path or a name on the hub, not a {type(model).__name__}; attlas.capture records a PyTorch model")
             name = os.fspath(model)
+            if not name or name.lower().endswith((".safetensors", ".gguf", ".json", ".bin")) and not os.path.exists(name):
+                raise FileError(f"{name or 'the path is empty'}: there is no such file")
             path = name if os.path.exists(name) else _attlas.Model.find(name, options.get("revision"))
         languages = (options.get("from_language"), options.get("to_language"))
         self._native = _attlas.Model.load(path, options.get("adapter"), options.get("tokenizer"), languages, options.get("precision"), options.get("tower"))
@@ -149,6 +154,9 @@ def _checked(text: Any, options: RunOptions) -> tuple[list[str], list[str] | Non
         raise Error(f"there are {len(texts)} texts and {len(targets)} targets; give a target for each text")
     if targets is not None and (beams is not None or max_tokens is not None):
         raise Error("beams and max_tokens are for generating, but the target is given")
+    for name, number in (("beams", beams), ("max_tokens", max_tokens)):
+        if number is not None and not isinstance(number, int):
+            raise Error(f"{name} is {number!r}; a whole number was expected")
     if beams is not None and not 1 <= beams <= 64:
         raise Error(f"beams is {beams}; a number from 1 to 64 was expected")
     if max_tokens is not None and not 1 <= max_tokens <= 1_000_000:
@@ -164,6 +172,7 @@ def _checked(text: Any, options: RunOptions) -> tuple[list[str], list[str] | Non
         "beams": beams,
         "max_tokens": max_tokens,
         "values": options.get("values", False),
+        "router": options.get("router", False),
         "knock_out": _heads_to_knock_out(options.get("knock_out", ())),
         "quantities": names,
         "explain": (None if explain is None else str(explain), None if foil is None else str(foil), position),
@@ -188,11 +197,15 @@ def _texts(text: Any) -> list[str]:
     for at, one in enumerate(texts):
         if not isinstance(one, (str, os.PathLike)):
             raise Error(f"text {at} is of type {type(one).__name__}, not a text")
+        if not is_unicode(os.fspath(one)):
+            raise Error(f"text {at} is not Unicode: it has half of a surrogate pair")
     return [os.fspath(one) for one in texts]
 
 
 def _heads_to_knock_out(names: Any) -> list[tuple[str, int, int]]:
     """Kind, layer and head of each."""
+    if not isinstance(names, Iterable):
+        raise Error(f"knock_out {names!r} names no head; heads are written cross:L2H4")
     is_one = isinstance(names, str) or (isinstance(names, tuple) and len(names) in (2, 3) and ":" not in str(names[0]))
     return [_head_to_knock_out(name) for name in ([names] if is_one else names)]
 
@@ -205,4 +218,6 @@ def _head_to_knock_out(name: Any) -> tuple[str, int, int]:
     of, number = layer_and_head(layer, *head or [None])
     if of is None or number is None or isinstance(number, str):
         raise Error(f"knock_out {name!r} names a layer; heads are written cross:L2H4")
-    return kind, whole_number(of), whole_number(number)
+    if of < 0 or number < 0:
+        raise Error(f"knock_out {name!r}: layers and heads count from 0")
+    return kind, whole_number(of, "layer"), whole_number(number, "head")

@@ -248,8 +248,8 @@ class _SurveyFunction:
         measure (all of the machine). ``progress``: whether to say on standard error how far it is and how long it takes, from a
         second on.
 
-        What cannot be used (``None``, what is no text, a text that is too long) is a row of :attr:`Survey.failures`; texts of white
-        space alone are passed over. Ctrl-C stops within a batch, and what was measured until then is lost.
+        What cannot be used (``None``, what is no text, white space alone, a text that is too long) is a row of
+        :attr:`Survey.failures`; in files, lines and cells of white space alone are passed over. Ctrl-C stops within a batch, and what was measured until then is lost.
 
         Raises :class:`attlas.Error` when there is no text, as :class:`attlas.Model` does, :class:`attlas.MissingError` when there
         is no such column, and :class:`attlas.FileError` when a file cannot be read.
@@ -311,7 +311,7 @@ class _SurveyFunction:
         """The survey of all parts: of what an engine returned of ``attlas.survey.batch``, in any order to the same bytes.
 
         ``states``: an iterable of :class:`attlas.Survey`, of bytes, or of rows or batches with a column ``state``; a data set or
-        table with such a column. One is in memory at a time.
+        table with such a column. One is in memory at a time. A state that is there twice counts twice, with a warning.
 
         Raises :class:`attlas.Error` when there is none, or two that differ in model, version or settings; it names both.
         """
@@ -401,8 +401,14 @@ def _merged(parts: Iterable[Survey]) -> Survey:
     first = next(iterator, None)
     if first is None:
         raise Error("there is no survey to merge: not one state was given")
-    merged = first._native.copy()
+    merged, met = first._native.copy(), {first.digest: first._name}
     for part in iterator:
+        if part.digest in met and part.n_texts:
+            import warnings
+
+            what = f"{part._name} is the same as {met[part.digest]}"
+            warnings.warn(f"{what}: its {_counted(part.n_texts, 'text')} count twice", stacklevel=3)
+        met.setdefault(part.digest, part._name)
         for twice in merged.add(first._name, part._native, part._name):
             import warnings
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attlas import _attlas
+from attlas._indexing import is_unicode
 from attlas.errors import FormatError
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ def _numbers(array: Any, name: str) -> tuple[npt.NDArray[np.float32], str]:
     dtype = str(getattr(array, "dtype", "float32")).removeprefix("torch.")
     precision = dtype if dtype in ("float16", "bfloat16") else "float32"
     if hasattr(array, "detach") and hasattr(array, "cpu"):  # torch, without importing it
+        if getattr(array, "is_meta", False):
+            raise FormatError(f"{name or 'the array'}: it is on the meta device, which has shapes and no numbers")
+        if str(getattr(array, "layout", "torch.strided")) != "torch.strided":
+            array = array.to_dense()
         array = array.detach().cpu()
         if dtype != "float64":
             array = array.float()
@@ -144,6 +149,26 @@ def _labels(tokens: Labels | None) -> list[list[str]] | None:
         return None
     if isinstance(tokens, str):
         raise FormatError(f"tokens is one text, {tokens!r}; a list of the tokens along the axis was expected")
-    if all(isinstance(token, str) for token in tokens):
-        return [list(map(str, tokens))]
-    return [list(map(str, row)) for row in tokens]
+    try:
+        listed: list[Any] = list(tokens)
+    except TypeError:
+        raise FormatError(f"tokens are of type {type(tokens).__name__}; a list of the tokens along the axis was expected") from None
+    if all(isinstance(token, str) for token in listed):
+        return [_checked(listed)]
+    return [_checked(row) for row in listed]
+
+
+def _checked(tokens: Any) -> list[str]:
+    """The labels of one text."""
+    if isinstance(tokens, (str, bytes)) or not isinstance(tokens, Iterable) or getattr(tokens, "ndim", 1) == 0:
+        raise FormatError(
+            f"tokens hold {tokens!r}, of type {type(tokens).__name__}; texts were expected, as tokenizer.convert_ids_to_tokens(ids) gives them"
+        )
+    for token in tokens:
+        if not isinstance(token, str):
+            raise FormatError(
+                f"a token is {token!r}, of type {type(token).__name__}; texts were expected, as tokenizer.convert_ids_to_tokens(ids) gives them"
+            )
+        if not is_unicode(token):
+            raise FormatError(f"the token {token!r} is not Unicode: it has half of a surrogate pair")
+    return [str(token) for token in tokens]

@@ -59,10 +59,30 @@ def style_of(options: StyleOptions) -> dict[str, object]:
 class Figure:
     """A picture, laid out and ready to be written."""
 
-    __slots__ = ("_native",)
+    __slots__ = ("_made", "_native")
 
-    def __init__(self, native: _attlas.Figure) -> None:
+    def __init__(self, native: _attlas.Figure, made: tuple[Any, tuple[Any, ...]] | None = None) -> None:
         self._native = native
+        self._made = made  # what draws it again, and with what
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both look the same."""
+        return self.to_svg() == other.to_svg() if isinstance(other, Figure) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.to_svg())
+
+    def __copy__(self) -> Figure:
+        return self  # nothing in it can change
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Figure:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what it is drawn from."""
+        if self._made is None:
+            raise Error("this picture cannot be drawn again elsewhere: save it, or pickle what to_svg() or to_png() gives")
+        return self._made
 
     @property
     def problem(self) -> str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attlas import _attlas
 from attlas._indexing import Place, Stretch, place_in, stretch_in
-from attlas.errors import Error
+from attlas.errors import Error, MissingError
 from attlas.figures import Figure, StyleOptions, style_of
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Map:
         Padding is left out, and a map of more than 2²⁴ weights becomes an overview, which the picture says.
         """
         view = {"item": self.item, "words": bool(self._words), "special": self._special}
-        return Figure(self._native.figure(lines, view, style_of(style)))
+        return Figure(self._native.figure(lines, view, style_of(style)), (_drawn, (self, lines, dict(style))))
 
     def _repr_svg_(self) -> str:
         return self.figure().to_svg()
@@ -271,6 +271,8 @@ def _part(part: Any, labels: list[str], n: int, axis: str) -> Any:
     if isinstance(part, slice) and part.step in (None, 1):
         first, end, _ = part.indices(n)
         return range(first, max(first, end))
+    if isinstance(part, float):
+        raise MissingError(f"{part!r} is no {axis}: a whole number, a slice or a token was expected")
     is_number = hasattr(part, "__index__") and getattr(part, "ndim", 0) == 0 and not isinstance(part, bool)
     return place_in(part, labels, n, axis) if is_number or isinstance(part, str) else part
 
@@ -291,6 +293,11 @@ class _Shown:
         self.weights: Weights = np.asarray(weights)
         self.removed: Weights = np.asarray(removed)
         self.shape = (len(self.rows), len(self.columns))
+
+
+def _drawn(map: Map, lines: bool, style: dict[str, Any]) -> Figure:
+    """Unpickles a picture: it is drawn again."""
+    return map.figure(lines=lines, **style)
 
 
 def _restored(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from attlas.maps import Map
 
 _POINTS_PER_INCH = 72.0
+# The smallest text, in points, that is drawn without a warning.
+_SMALLEST_TEXT = 4.0
 _TITLES = {"encoder": "encoder self-attention", "decoder": "decoder self-attention", "cross": "cross-attention"}
 # Whose tokens the rows and the columns are.
 _AXES = {"encoder": ("source", "source"), "decoder": ("target", "target"), "cross": ("target", "source")}
@@ -83,6 +85,7 @@ def draw(figure: Figure, ax: Axes | None = None) -> Axes:
     box = ax.get_window_extent()
     scale = min(box.width / width, box.height / height) * _POINTS_PER_INCH / ax.figure.dpi
     fit = _fit(mark for mark in marks if mark["mark"] == "label")
+    _warn_of_small_text(marks, scale, width, height)
     for place, mark in enumerate(marks):
         order = 2 + place / len(marks)
         if mark["mark"] == "image":
@@ -95,6 +98,20 @@ def draw(figure: Figure, ax: Axes | None = None) -> Axes:
             _line(ax, mark, scale, order)
     ax.set(xlim=(0, width), ylim=(height, 0))  # images move them
     return ax
+
+
+def _warn_of_small_text(marks: list[dict[str, Any]], scale: float, width: float, height: float) -> None:
+    """Says how large axes must be where nobody can read the picture on these."""
+    sizes = [mark["size"] for mark in marks if mark["mark"] == "label"]
+    if sizes and min(sizes) * scale < _SMALLEST_TEXT:
+        import warnings
+
+        need = _SMALLEST_TEXT / min(sizes) / _POINTS_PER_INCH
+        warnings.warn(
+            f"the picture's text is {min(sizes) * scale:.1f} points on these axes; give it axes of at least {width * need:.1f} × {height * need:.1f} "
+            "inches (figsize=), or plot its maps one by one with Map.plot",
+            stacklevel=4,
+        )
 
 
 def _image(ax: Axes, mark: dict[str, Any], order: float) -> None:

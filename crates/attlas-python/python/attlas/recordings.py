@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from operator import index as whole_number
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 from attlas import _attlas
-from attlas._indexing import Head, LayerIndex, Stretch, head_of, layer_and_head
+from attlas._indexing import Head, LayerIndex, Stretch, head_of, layer_and_head, whole_number
 from attlas.analyses import Analyses
-from attlas.errors import Error, MissingError
+from attlas.errors import Error, FileError, MissingError
 from attlas.figures import Figure, StyleOptions, style_of
 from attlas.maps import Map
 
@@ -138,7 +137,7 @@ class Layer:
         Raises :class:`attlas.MissingError` (an ``IndexError``) when there is no such head or text.
         """
         _, of = layer_and_head(self.index, head)
-        number = None if of is None or isinstance(of, str) else _count(of, self.n_heads, f"head in {self}")
+        number = None if of is None or isinstance(of, str) else _count(of, self.n_heads, "head", f" in {self}")
         item = _count(item, self._recording._native.n_items, "text")
         return Map(self._recording, self._place, number, item)
 
@@ -214,13 +213,14 @@ class Recording(Analyses):
     attention was recorded, ``rec["L3H7"]`` is enough.
     """
 
-    __slots__ = ("_digest", "_layers", "_native", "_path", "_shown", "generated")
+    __slots__ = ("_digest", "_layers", "_native", "_path", "_shown", "_stamp", "generated")
 
     def __init__(
         self, native: _attlas.Recording, path: str | None = None, generated: Sequence[str] = ()
     ) -> None:
         self._native = native
         self._path = path
+        self._stamp = None if path is None else _stamp(path)
         self._digest: bytes | None = None
         self._layers: tuple[Layer, ...] | None = None
         self._shown: dict[str, _attlas.Recording] = {}
@@ -282,6 +282,8 @@ class Recording(Analyses):
             name, index = kind
         if index is None:
             name, index = self._parted(name)
+        if not isinstance(name, str):
+            raise MissingError(f"{name!r} is no kind of attention; there are {', '.join(self.kinds)}")
         number = head_of(index)[0] if isinstance(index, str) else _number(index, "layer")
         return self.layers[self._native.place(name, number)]
 
@@ -380,13 +382,16 @@ class Recording(Analyses):
         """
         from attlas.tables import Table
 
-        return Table(_columns(self._native.heads(item)))
+        return Table(_columns(self._native.heads(self._text(item))))
 
     def standouts(self, item: int | None = None) -> Table:
         """What stands out: heads whose score reaches its threshold and whose 95 % interval lies over the baseline."""
         from attlas.tables import Table
 
-        return Table(_columns(self._native.standouts(item)))
+        return Table(_columns(self._native.standouts(self._text(item))))
+
+    def _text(self, item: int | None) -> int | None:
+        return None if item is None else _count(item, self._native.n_items, "text")
 
     def figure(
         self,
@@ -413,12 +418,17 @@ class Recording(Analyses):
         :meth:`map`. Style: :class:`attlas.figures.StyleOptions`.
         """
         of, number = layer_and_head(layer, head)
+        whole = {"overview": "every layer and head", "heads": "every head of a layer", "layers": "one head in every layer"}.get(picture, "")
+        if picture == "overview" and layer is not None or picture == "layers" and layer is not None and head is None:
+            raise Error(f"the picture {picture!r} shows {whole}, and layer={layer!r} chooses one: leave it out, or ask for \"heads\" or a \"map\"")
+        if picture in ("overview", "heads") and number is not None:
+            raise Error(f"the picture {picture!r} shows {whole}, and head {number} is one: leave it out, or ask for a \"map\"")
         if picture == "layers" and number is None:
             number = 0
         view = {
             "kind": kind,
             "layer": None if of is None else _number(of, "layer"),
-            "head": None if number is None or isinstance(number, str) else _number(number, "head"),
+            "head": None if number is None or isinstance(number, str) else self._head(kind, of, number),
             "item": _count(item, self._native.n_items, "text"),
             "words": words,
             "special": special,
@@ -428,7 +438,15 @@ class Recording(Analyses):
             "columns": columns,
             "quantity": quantity,
         }
-        return Figure(self._with(quantity).figure(picture, view, style_of(style)))
+        return Figure(self._with(quantity).figure(picture, view, style_of(style)), (_drawn, (self, picture, view, dict(style))))
+
+    def _head(self, kind: Kind | None, layer: int | None, head: int) -> int:
+        """A head of the layer that a picture shows, from the end when negative."""
+        if head >= 0:
+            return head
+        shown = self._native.defaults(kind)
+        of = self.layer(shown[0], shown[1] if layer is None else layer)
+        return _count(head, of.n_heads, "head", f" in {of}")
 
     def to_html(
         self,
@@ -466,6 +484,7 @@ class Recording(Analyses):
         name = os.fspath(path)
         complaint = self._native.save(name)
         self._path = os.path.abspath(name)
+        self._stamp = _stamp(self._path)
         if complaint is not None:
             import warnings
 
@@ -497,13 +516,15 @@ class Recording(Analyses):
         return self._digest
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by its file's path where it has one, else by its bytes."""
-        if self._path is not None:
-            return _opened, (self._path, self.generated)
+        """Pickled by its file's path where it has one, with a digest of what is in it; else, and where the file is another by now, by its bytes."""
+        if self._path is not None and self._stamp is not None and _stamp(self._path) == self._stamp:
+            return _opened, (self._path, self.generated, self._stamp, self._content())
         return _restored, (self.to_bytes(), self.generated)
 
     def __copy__(self) -> Recording:
-        return Recording(self._native, self._path, self.generated)
+        copied = Recording(self._native, self._path, self.generated)
+        copied._stamp = self._stamp
+        return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recording:
         return self.__copy__()  # nothing in it can change
@@ -513,11 +534,12 @@ class Recording(Analyses):
         parts = [self.provenance.model or "arrays", f"{n_items} text{'' if n_items == 1 else 's'}"]
         for kind in self.kinds:
             layers = self[kind]
-            parts.append(f"{kind} {len(layers)}×{layers[0].n_heads}")
+            heads = sorted({layer.n_heads for layer in layers})
+            parts.append(f"{kind} {len(layers)}×{heads[0]}" + (f" to {heads[-1]}" if len(heads) > 1 else ""))
         sizes = {side: len(tokens.tokens) for side, tokens in zip(("source", "target"), self.item(0)[:2], strict=True)}
         parts.append(" + ".join(f"{n} {side}" for side, n in sizes.items() if n) + " tokens")
         notes = self.provenance.notes
-        parts += [note.partition(",")[0] for note in notes if note.startswith("weights · values equals")]  # of a capture: its proof
+        parts += [head for head in map(_head, notes) if head is not None]
         return f"<attlas.Recording {' · '.join(parts)}>"
 
     def _parted(self, name: Any) -> tuple[Any, Any]:
@@ -540,13 +562,30 @@ def open(path: str | os.PathLike[str]) -> Recording:
 
     Raises :class:`attlas.FileError` (an ``OSError``) when the file cannot be read, and :class:`attlas.FormatError` when it is no recording.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise FileError(f"a path was expected, not a {type(path).__name__}")
     name = os.fspath(path)
+    if not name:
+        raise FileError("the path is empty: it names no file")
     return Recording(_attlas.Recording.open(name), os.path.abspath(name))
 
 
-def _opened(path: str, generated: tuple[str, ...]) -> Recording:
-    """Unpickles by path."""
-    return Recording(_attlas.Recording.open(path), path, generated)
+def _opened(path: str, generated: tuple[str, ...], stamp: tuple[int, int, int], digest: bytes) -> Recording:
+    """Unpickles by path: what lies there must be what was pickled. A file that is the same by its stamp is not read for that."""
+    recording = Recording(_attlas.Recording.open(path), path, generated)
+    if recording._stamp != stamp and recording._content() != digest:
+        raise FileError(f"{path}: the file is another than the recording that was pickled with its path: it was written anew since")
+    recording._digest = digest
+    return recording
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    """Which file lies at a path, and when it was written; another file, or another writing, has another."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _restored(data: bytes, generated: tuple[str, ...]) -> Recording:
@@ -554,22 +593,35 @@ def _restored(data: bytes, generated: tuple[str, ...]) -> Recording:
     return Recording(_attlas.Recording.from_bytes(data), None, generated)
 
 
+def _drawn(recording: Recording, picture: Any, view: dict[str, Any], style: dict[str, Any]) -> Figure:
+    """Unpickles a picture: it is drawn again."""
+    return recording.figure(picture, **view, **style)
+
+
 def _layer(recording: Recording, place: int) -> Layer:
     """Unpickles a layer."""
     return recording.layers[place]
 
 
-def _count(number: SupportsIndex, n: int, what: str) -> int:
+def _head(note: str) -> str | None:
+    """The beginning of a note that says how far a capture is to be believed, for one line; `None` of another."""
+    if note.startswith(("weights · values equals", "softmax gave what")):
+        return note.partition(",")[0]
+    head, colon, _ = note.partition(": ")
+    return head if colon and head.endswith(("not checked", "not captured", "was assumed")) else None
+
+
+def _count(number: SupportsIndex, n: int, what: str, where: str = "") -> int:
     """A number counted from 0, or from the end when negative."""
-    number = whole_number(number)
+    number = whole_number(number, what)
     if -n <= number < n:
         return number % n
-    raise MissingError(f"there is no {what} {number}; there are {n}, counted from 0")
+    raise MissingError(f"there is no {what} {number}{where}; there are {n}, counted from 0")
 
 
 def _number(number: SupportsIndex, what: str) -> int:
     """A number counted from 0; a model's last layer is not -1, because not every layer of it attends."""
-    number = whole_number(number)
+    number = whole_number(number, what)
     if number < 0:
         raise MissingError(f"there is no {what} {number}; they count from 0")
     return number

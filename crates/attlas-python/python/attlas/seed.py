@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attlas._numbers import numbers
 from attlas._panels import Look, Panel, draw, remarks_of
-from attlas.errors import CaptureError, Error, MissingError
+from attlas.errors import CaptureError, Error, FormatError, MissingError
 from attlas.recordings import Recording
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def plot_attention_map(
         ax: matplotlib axes to draw on instead of a new figure.
         cmap: a matplotlib colour map; viridis unless one is given.
     """
-    panel = Panel(numbers(attn_weights), title, y_labels, x_labels)
+    panel = Panel(_weights(attn_weights), title, y_labels, x_labels)
     return draw([panel], Look(cmap=cmap, remarks=remarks_of([panel])), axes=ax, figsize=figsize)
 
 
@@ -124,7 +125,7 @@ def plot_multihead_attention(
         figsize: inches, of a new figure.
         cmap: a matplotlib colour map; viridis unless one is given.
     """
-    weights = numbers(attn_weights)
+    weights = _weights(attn_weights)
     if weights.ndim == 4:
         weights = weights[_within(sample_idx, len(weights), "text")]
     if weights.ndim != 3:
@@ -176,7 +177,7 @@ def plot_attention_across_layers(
     }[map_type]
     panels = []
     for layer, weights in zip(maps.layers[map_type], maps[map_type]):
-        of_layer = numbers(weights)
+        of_layer = _weights(weights, f"{map_type} layer {layer}: ")
         if of_layer.ndim != 4:
             raise Error(f"{map_type} layer {layer} has shape {list(of_layer.shape)}, not [batch, heads, queries, keys]")
         text = of_layer[_within(sample_idx, len(of_layer), "text")]
@@ -190,6 +191,19 @@ def plot_attention_across_layers(
     heading = {"encoder": "encoder self-attention", "decoder_self": "decoder self-attention", "decoder_cross": "cross-attention"}
     columns = len(panels) if len(panels) <= 4 else 3 if len(panels) <= 6 else 4
     return draw(panels, look, axes=ax, figsize=figsize, columns=columns, heading=f"{heading[map_type]}, head {head}")
+
+
+def _weights(array: Any, where: str = "") -> NDArray[np.float32]:
+    """The numbers of an array, held to what weights are; dropout makes some larger than 1, and a picture says that rows do not sum to 1."""
+    weights = numbers(array)
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        at = tuple(int(place) for place in np.argwhere(wrong)[0])
+        raise FormatError(
+            f"{where}the number at {list(at)} is {weights[at]:.6g}, and attention weights are 0 or more: scores before the softmax, or a difference of maps, "
+            "are none (attlas.plot.plot draws maps of any quantity)"
+        )
+    return weights
 
 
 def _of_recording(recording: Recording) -> AttentionMaps:

@@ -127,7 +127,11 @@ class Table:
         """A pandas DataFrame; needs pandas."""
         library = _import("pandas", "to_pandas")
         frame: pandas.DataFrame = library.DataFrame(
-            {name: column.tolist() if column.dtype == object else column.copy() for name, column in self.items()},
+            {
+                # words are objects: a column of pandas' texts would make a missing one NaN
+                name: library.Series(column.tolist(), dtype=object) if column.dtype == object else column.copy()
+                for name, column in self.items()
+            },
             columns=self.columns,
         )
         return frame

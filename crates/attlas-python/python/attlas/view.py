@@ -77,6 +77,19 @@ class View:
         except LimitError as error:
             return {"text/plain": f"{text}\nno page: {error}"}
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both show the same of equal recordings."""
+        if not isinstance(other, View):
+            return NotImplemented
+        return self._shown == other._shown and self.recording == other.recording
+
+    def __hash__(self) -> int:
+        return hash((self._shown, self.recording))
+
+    @property
+    def _shown(self) -> tuple[Any, ...]:
+        return self.kind, self.layer, self.head, self.height, self.title
+
     def __repr__(self) -> str:
         where = "" if self.kind is None else f" at {self.kind} L{self.layer}" + ("" if self.head is None else f"H{self.head}")
         return f"<attlas.View{where} of {self.recording!r}>"

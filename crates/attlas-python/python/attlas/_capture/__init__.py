@@ -132,7 +132,9 @@ def from_cache(
             patterns, as TransformerLens has them; without the axis `batch` for one text.
         tokens: labels of the tokens, of one text or a list for each; their numbers otherwise.
         model: the model, for its scale, mask and name (`cache.model` where the cache has it).
-        scale: factor on the dot product; `1/√d_head` where neither is given.
+        scale: factor on the dot product; of TransformerLens, whose `attn_scale` is what scores are divided by, `1 / cfg.attn_scale`.
+            Where neither is given and no patterns are there, `1/√d_head` and, of a decoder, that no later key is seen are assumed,
+            and the recording's notes and its line say so.
         kind: `decoder` (the default) or `encoder`.
         name: what the recording calls the model.
 

@@ -25,6 +25,7 @@ class Axis:
     size: int
     padding: Array  # bool [batch, size]
     extra: tuple[str, ...] = ()
+    labels: list[str] | None = None  # of tokens that are neither a text's nor an image's patches in their order
 
 
 def axes_of(run: Run, layers: list[Layer], n_texts: int) -> list[tuple[Axis, Axis]]:
@@ -38,7 +39,9 @@ def axes_of(run: Run, layers: list[Layer], n_texts: int) -> list[tuple[Axis, Axi
         name = None if is_main and not extra and sizes.get(side) == size else (place.stack or f"{place.kind}_{side}")
         if name is not None and any(key[0] == name and key[1] != size for key in made):
             name = f"{name}_{size}"
-        return made.setdefault((name or side, size), Axis(name, side, size, np.zeros((n_texts, size), bool), extra))
+        return made.setdefault(
+            (name or side, size), Axis(name, side, size, np.zeros((n_texts, size), bool), extra, _labels(layer, size))
+        )
 
     pairs = []
     for layer in layers:
@@ -51,6 +54,17 @@ def axes_of(run: Run, layers: list[Layer], n_texts: int) -> list[tuple[Axis, Axi
         _find_padding(run, one, layers, pairs, n_texts)
     _unpad(run, layers, pairs)
     return pairs
+
+
+def _labels(layer: Layer, size: int) -> list[str] | None:
+    """Labels of what was several rows of the batch: pixels of the image where its windows are told, else which row and where."""
+    windows = layer.place.track.windows
+    if layer.n_folded == 1 or layer.place.kind != "encoder":
+        return None
+    if windows is not None and windows.grid[0] * windows.grid[1] == size:
+        return windows.labels()
+    n = layer.n_folded
+    return [f"w{at // (size // n)}t{at % (size // n)}" for at in range(size)]
 
 
 def layer_sizes(layer: Layer) -> tuple[int, int]:
@@ -159,8 +173,11 @@ def items_of(run: Run, layers: list[Layer], axes: list[tuple[Axis, Axis]], n_tex
             has_text=axis.side == of_text and axis.name is None,
         )
         grid = tokens.patches(run.config, run.given, axis.size) if known.ids is None and axis.side == "source" else None
+        if axis.labels is not None:
+            grid = grid if grid and grid[0] == axis.labels else None  # windows: its tokens are no patches in their order
+        labels = axis.labels or (grid[0] if grid else [])
         for item, one in zip(items, told):
-            for token, label in zip(one["tokens"], grid[0] if grid and axis.side not in run.given.labels else ()):
+            for token, label in zip(one["tokens"], () if axis.side in run.given.labels else labels):
                 token["text"] = label
             one["tokens"] += [{"text": name, "role": "special"} for name in axis.extra]
             if axis.name is None:

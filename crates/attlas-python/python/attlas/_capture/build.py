@@ -34,6 +34,7 @@ class Run:
     kinds: tuple[str, ...] | None = None
     values: bool = False
     max_dense_bytes: int = 1 << 30
+    missed: list[str] = dataclasses.field(default_factory=list)  # what a softmax gave that is no map, and why
 
 
 def build(run: Run) -> Any:
@@ -71,7 +72,7 @@ def build(run: Run) -> Any:
         builder.add(json.dumps(about), arrays, mask)
         proof.hold(builder, number, layer, queries)
         layer.forget()  # its memory is that of the next layer in the recording
-    notes = [proof.note()] + [
+    notes = proof.notes() + [
         f"{_listed(names)} recorded dense, a number for each query and key: {why}" for why, names in dense.items()
     ]
     run.provenance["notes"] = [note for note in notes + run.provenance.get("notes", []) if note]
@@ -94,6 +95,8 @@ def _n_texts(run: Run) -> int:
 def _nothing(run: Run) -> str:
     if run.tracks:
         return f"no layer of the kinds {list(run.kinds or ())} ran: there are others; leave kinds out to see them"
+    if run.missed:
+        return f"no attention was captured: {run.missed[0]}"
     return (
         "no attention was seen: the model calls neither transformers' attention functions, nn.MultiheadAttention, "
         "F.scaled_dot_product_attention nor a softmax in a module called attention; run it with output_attentions=True and "

@@ -43,6 +43,7 @@ class _Rule:
     causal: bool = True
     rotary: bool = False  # queries and keys are multiplied after a rotation
     other: str = ""  # what the model does to its scores that queries and keys do not tell
+    is_told: bool = False  # whether a model, or who called, said all of this
 
 
 def from_cache(
@@ -64,6 +65,7 @@ def from_cache(
     ):
         about, arrays, note = _told(of_kind, index, layer, rule)
         added.append((about, arrays))
+        note = note or (_assumed(rule, about["scoring"], of_kind) if "scoring" in about and layer.pattern is None else "")
         notes += [note] if note and note not in notes else []
     items = _items([about for about, _ in added], n_texts, tokens)
     builder = Builder(json.dumps(items))
@@ -83,6 +85,16 @@ def from_cache(
         if not check.passed:
             raise FormatError(f"the cache's {check.kind} layer {check.layer} is no attention: {check.problem}")
     return recording
+
+
+def _assumed(rule: _Rule, scoring: dict[str, Any], kind: str) -> str:
+    """What was said by nobody and no pattern is there to hold it to, in words; empty where all was said."""
+    if rule.is_told:
+        return ""
+    seen = "that no key after a query is seen" if scoring["visibility"] else "that all keys are seen"
+    if rule.scale is None:
+        return f"a scale was assumed: 1/√d_head = {scoring['scale']:.6g} of {kind} layers, and {seen}: give model= or scale=, or patterns beside"
+    return f"a mask was assumed: {seen} in {kind} layers: give model= or kind=, or patterns beside"
 
 
 def _layers(cache: Any, kind: str | None) -> dict[tuple[str, int], _Layer]:
@@ -168,8 +180,9 @@ def _batch(layer: _Layer) -> int:
 def _rule(model: Any, scale: float | None, kind: str | None) -> _Rule:
     config = getattr(model, "cfg", None)
     if config is None:
-        return _Rule(scale, causal=kind != "encoder")
-    rule = _Rule(scale, causal=getattr(config, "attention_dir", "causal") == "causal" and kind != "encoder")
+        return _Rule(scale, causal=kind != "encoder", is_told=scale is not None and kind is not None)
+    is_causal = getattr(config, "attention_dir", "causal") == "causal" and kind != "encoder"
+    rule = _Rule(scale, causal=is_causal, is_told=True)
     rule.scale = _scale(model, config) if scale is None else scale
     softcap = getattr(config, "attn_scores_soft_cap", -1)
     rule.softcap = float(softcap) if softcap and softcap > 0 else None

@@ -11,6 +11,7 @@ import torch
 
 from ..errors import CaptureError
 from .seen import Seen
+from .windows import Windows
 
 N_PROVED = 4
 """Rows of a call whose output is kept, to hold the recording to it."""
@@ -73,8 +74,11 @@ class Track:
     causal: bool
     extra_keys: tuple[str, ...]
     project: Callable[[torch.Tensor], torch.Tensor] | None
+    windows: Windows | None = None
     steps: list[Step] = dataclasses.field(default_factory=list)
     dense: list[torch.Tensor] = dataclasses.field(default_factory=list)  # door 4: weights as the model had them
+    n_used: int = 0  # of `dense`: how many were seen to multiply the values as they were recorded
+    unsure: bool = False  # whether their keys are none of the tokens that the module was given
     past: int = 0  # queries that were read
     n_before: int = 0  # keys that were in the cache before the run
     invocation: int = 0
@@ -216,13 +220,22 @@ def _place(track: Track, given: Given, seen: Seen, is_running: bool) -> tuple[in
     if n_keys == n and not (n == 1 and is_running):
         if given.invocation == track.invocation and given.door == "sdpa in transformers":
             return past, slice(None)  # pieces of one sequence, one after the other: images in a batch of patches
-        raise Unstitchable(again(track))
+        raise Unstitchable(_read_anew(track) if is_running else again(track))
     if not is_running:
         raise Unstitchable(again(track))
     past += track.n_before
     if n_keys > past + n:
         return 0, slice(past, past + n)
     return past + n - n_keys, slice(n_keys - n, None)
+
+
+def _read_anew(track: Track) -> str:
+    """What is said of a module that read tokens again in a generation."""
+    return (
+        f"{track.name or 'attention'}: a step of the generation read all of its tokens anew, instead of those that came (use_cache=False, or an "
+        "assistant_model that guesses ahead and goes back): leave these out of generate=, or generate first and capture the "
+        "finished text in one forward, attlas.capture(model, output_ids)"
+    )
 
 
 def again(track: Track) -> str:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import CaptureError
@@ -56,6 +57,10 @@ def read(model: torch.nn.Module, inputs: Any, *, tokenizer: Any, target: Any, is
         CaptureError: when `inputs` are texts without a tokenizer, of no known form, or empty.
     """
     given = Given()
+    if isinstance(inputs, list) and not inputs:
+        raise CaptureError("inputs are an empty list: give at least one text")
+    if isinstance(inputs, (list, np.ndarray)) and not _are_texts(inputs):
+        inputs = _tensor(inputs, "inputs")
     if isinstance(inputs, str) or _are_texts(inputs):
         texts = [inputs] if isinstance(inputs, str) else list(inputs)
         kwargs = _tokenized(model, texts, tokenizer, given, is_generating, target)
@@ -69,14 +74,14 @@ def read(model: torch.nn.Module, inputs: Any, *, tokenizer: Any, target: Any, is
             if _takes(model, "pixel_values") and is_image
             else None
         )
-        args, kwargs = ((), {name: inputs}) if name else ((inputs,), {})
+        args, kwargs = ((), _batched({name: inputs})) if name else ((inputs,), {})
     elif isinstance(inputs, Mapping) or hasattr(inputs, "keys"):
-        args, kwargs = (), {str(key): inputs[key] for key in inputs.keys()}
+        args, kwargs = (), _batched({str(key): _read(inputs[key], str(key)) for key in inputs.keys()})
     elif isinstance(inputs, tuple):
         args, kwargs = inputs, {}
     else:
         raise CaptureError(
-            f"inputs are a {type(inputs).__name__}; a text, a list of texts, a tensor of ids, a dict for model(**inputs) or a tuple for "
+            f"inputs are a {type(inputs).__name__}; a text, a list of texts, ids as a tensor, an array or a list, a dict for model(**inputs) or a tuple for "
             "model(*inputs) was expected"
         )
     _refuse_empty(args, kwargs)
@@ -86,6 +91,64 @@ def read(model: torch.nn.Module, inputs: Any, *, tokenizer: Any, target: Any, is
     args = tuple(_moved(value, device) for value in args)
     kwargs = {name: _moved(value, device) for name, value in kwargs.items()}
     return Call(args, kwargs, given)
+
+
+def _read(value: Any, name: str) -> Any:
+    """Numbers of NumPy, or ids in a list, as a tensor; anything else as it is."""
+    is_ids = isinstance(value, list) and (name == "input_ids" or name.endswith(("_input_ids", "attention_mask", "type_ids")))
+    return _tensor(value, name) if isinstance(value, np.ndarray) or is_ids else value
+
+
+def _tensor(value: Any, name: str) -> torch.Tensor:
+    try:
+        return torch.as_tensor(np.asarray(value) if isinstance(value, np.ndarray) else value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CaptureError(
+            f"{name} are no ids: {error}; ids are whole numbers, [tokens] or [texts, tokens], as long for every text"
+        ) from None
+
+
+def _batched(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments whose ids are whole numbers of two axes; of one text without the axis of texts, it is put before them."""
+    ids = kwargs.get("input_ids")
+    if not isinstance(ids, torch.Tensor):
+        return kwargs
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise CaptureError(f"input_ids are {str(ids.dtype).removeprefix('torch.')}; ids are whole numbers, such as int64")
+    if ids.dim() not in (1, 2):
+        raise CaptureError(f"input_ids have the shape {list(ids.shape)}; [texts, tokens] was expected")
+    if ids.dim() == 1:
+        flat = {name for name, value in kwargs.items() if isinstance(value, torch.Tensor) and value.shape == ids.shape}
+        kwargs = {name: value[None] if name in flat else value for name, value in kwargs.items()}
+    return kwargs | {"input_ids": kwargs["input_ids"].long()}
+
+
+def explain(model: torch.nn.Module, call: Call, error: Exception) -> CaptureError | None:
+    """What is wrong with the inputs, where a model failed on them for a usual reason."""
+    config, ids = getattr(model, "config", None), call.kwargs.get("input_ids")
+    if (
+        getattr(config, "is_encoder_decoder", False)
+        and isinstance(error, ValueError)
+        and not any(name.startswith("decoder_input") for name in call.kwargs)
+    ):
+        return CaptureError(
+            f"{type(model).__name__} has a decoder, and nothing says what it reads: give target= (a text or ids), or generate=True"
+        )
+    if not isinstance(ids, torch.Tensor) or not isinstance(error, (IndexError, RuntimeError)):
+        return None
+    embeddings: Any = getattr(model, "get_input_embeddings", None)
+    vocabulary = getattr(embeddings(), "num_embeddings", None) if callable(embeddings) else None
+    if isinstance(vocabulary, int) and (int(ids.max()) >= vocabulary or int(ids.min()) < 0):
+        wrong = int(ids.max()) if int(ids.max()) >= vocabulary else int(ids.min())
+        return CaptureError(f"the id {wrong} is none of the model's vocabulary of {vocabulary}: is the tokenizer another model's?")
+    names = ("max_position_embeddings", "n_positions", "max_source_positions", "max_encoder_position_embeddings")
+    most = next((getattr(config, name) for name in names if isinstance(getattr(config, name, None), int)), None)
+    if most is not None and ids.shape[1] > most - 2:  # RoBERTa's first positions are none of a text's
+        return CaptureError(
+            f"a text has {ids.shape[1]} tokens, and the model has {most} positions: give shorter texts, or cut them "
+            f"(tokenizer(text, truncation=True, max_length={most}))"
+        )
+    return None
 
 
 def _are_texts(inputs: Any) -> bool:

@@ -11,6 +11,7 @@ import torch
 
 from ..errors import CaptureError
 from .call import Step, Track, again
+from .followed import INSTEAD
 from .seen import Seen
 
 Array = np.ndarray[Any, Any]
@@ -66,6 +67,7 @@ class Layer:
     rows: Array
     outputs: torch.Tensor | None
     weights: Array | None = None  # dense, where the model gave nothing else
+    n_folded: int = 1  # how many rows of the batch each text is
 
     def forget(self) -> None:
         """Lets go of its numbers."""
@@ -94,6 +96,11 @@ def places(tracks: list[Track], kinds: Any, config: Any) -> list[Place]:
             _refuse_repeated(group, config)
             found += [Place(track, kind, stacks[prefix], index) for track, index in zip(group, _indices(group))]
     for place in found:
+        if place.track.unsure and place.track.n_used < len(place.track.dense):
+            place.track.problem = place.track.problem or (
+                f"{place.track.name} takes a softmax over {place.track.dense[0].shape[3]} keys, which are none of the tokens that it was given, "
+                f"and was not seen to multiply values with it: {INSTEAD}"
+            )
         if place.track.problem:
             raise CaptureError(place.track.problem)
     return found
@@ -261,9 +268,11 @@ def _folded(layer: Layer, n_texts: int) -> Layer:
         return layer
     n = _n_windows(layer.place, n_batch, n_texts)
     n_queries, n_keys = layer.queries.shape[2], layer.keys.shape[2]
+    order = _image_order(layer.place, n * n_queries, n * n_keys)
 
     def fold(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.reshape(n_texts, n, *tensor.shape[1:]).transpose(1, 2).flatten(2, 3).contiguous()
+        folded = tensor.reshape(n_texts, n, *tensor.shape[1:]).transpose(1, 2).flatten(2, 3)
+        return folded.contiguous() if order is None else folded[:, :, torch.as_tensor(order)]
 
     pairs = np.broadcast_to(layer.seen.dense(), (n_batch, layer.seen.sizes[1], n_queries, n_keys))
     folded = np.zeros((n_texts, pairs.shape[1], n, n_queries, n, n_keys), bool)
@@ -273,6 +282,7 @@ def _folded(layer: Layer, n_texts: int) -> Layer:
         if bias is not None and layer.bias is not None:
             bias[:, :, window, :, window] = np.broadcast_to(layer.bias, (n_batch, *layer.bias.shape[1:]))[window::n]
     rows = (np.arange(n)[:, None] * n_queries + layer.rows).reshape(-1)
+    rows = rows if order is None else np.argsort(order)[rows]
     outputs = layer.outputs
     if outputs is not None:
         outputs = outputs.reshape(n_texts, n * outputs.shape[1], *outputs.shape[2:])
@@ -281,11 +291,26 @@ def _folded(layer: Layer, n_texts: int) -> Layer:
         queries=fold(layer.queries),
         keys=fold(layer.keys),
         values=None if layer.values is None else fold(layer.values),
-        seen=Seen.of_pairs(folded.reshape(n_texts, pairs.shape[1], n * n_queries, n * n_keys)),
-        bias=None if bias is None else bias.reshape(n_texts, bias.shape[1], n * n_queries, n * n_keys),
+        seen=Seen.of_pairs(_in_order(folded.reshape(n_texts, pairs.shape[1], n * n_queries, n * n_keys), order)),
+        bias=None if bias is None else _in_order(bias.reshape(n_texts, -1, n * n_queries, n * n_keys), order),
         rows=rows,
         outputs=outputs,
+        n_folded=n,
     )
+
+
+def _image_order(place: Place, n_queries: int, n_keys: int) -> Array | None:
+    """Where each token of an image stands among those of its windows; `None` where they are no windows of an image that the
+    model tells of: they stay one behind the other."""
+    windows = place.track.windows
+    if windows is None or not windows.grid[0] * windows.grid[1] == n_queries == n_keys:
+        return None
+    return windows.image_order()
+
+
+def _in_order(pairs: Array, order: Array | None) -> Array:
+    """Numbers by query and key, the last two axes, in another order of both."""
+    return pairs if order is None else pairs[:, :, order][..., order]
 
 
 def _stitched_dense(place: Place, beams: Beams) -> Layer:
@@ -305,10 +330,11 @@ def _stitched_dense(place: Place, beams: Beams) -> Layer:
         n_keys = min(part.shape[3], widest)
         whole[:, :, row : row + part.shape[2], :n_keys] = part[..., :n_keys]
         row += part.shape[2]
+    n_batch = whole.shape[0]
     whole = _folded_dense(place, whole, beams.n_texts)
     empty = torch.zeros(whole.shape[0], whole.shape[1], 0, 0)
     return Layer(
-        place, empty, empty, None, Seen(whole.shape[3]), None, offset, np.zeros(0, np.int64), None, weights=whole
+        place, empty, empty, None, Seen(whole.shape[3]), None, offset, np.zeros(0, np.int64), None, whole, n_batch // beams.n_texts
     )
 
 
@@ -321,4 +347,5 @@ def _folded_dense(place: Place, weights: Array, n_texts: int) -> Array:
     folded = np.zeros((n_texts, n_heads, n, n_queries, n, n_keys), np.float32)
     for window in range(n):
         folded[:, :, window, :, window] = weights[window::n]
-    return folded.reshape(n_texts, n_heads, n * n_queries, n * n_keys)
+    order = _image_order(place, n * n_queries, n * n_keys)
+    return _in_order(folded.reshape(n_texts, n_heads, n * n_queries, n * n_keys), order)

@@ -24,6 +24,7 @@ class Proof:
         self._worst, self._n_layers, self._n_proved = 0.0, 0, 0
         self._doors: set[str] = set()
         self._dropped = False
+        self._n_weights, self._n_used = 0, 0  # layers of which only the softmax was seen; those whose weights multiplied the values
 
     def hold(self, builder: Any, number: int, layer: Layer, queries: Axis) -> None:
         """Holds weights · values of a finished layer, the builder's `number`, to what the kernel returned, on some rows.
@@ -34,6 +35,9 @@ class Proof:
         track = layer.place.track
         self._n_layers += 1
         self._dropped |= track.dropout
+        if track.dense:
+            self._n_weights += 1
+            self._n_used += track.n_used == len(track.dense)
         if layer.outputs is None or layer.values is None or track.dropout:
             return
         pick = spread(0, len(layer.rows) - 1, min(MAX_PROVED, len(layer.rows)))
@@ -58,8 +62,19 @@ class Proof:
         self._worst, self._n_proved = max(self._worst, difference), self._n_proved + 1
         self._doors.add(track.door)
 
-    def note(self) -> str:
-        """The sentence that says so; empty where nothing was held to anything."""
+    def notes(self) -> list[str]:
+        """The sentences that say so, and how many layers were held to nothing."""
+        said = [self._note()]
+        if self._n_used:
+            said.append(f"softmax gave what the values were multiplied with, in {self._n_used} of {self._n_layers} layers")
+        if self._n_used < self._n_weights:
+            said.append(
+                f"{self._n_weights - self._n_used} of {self._n_layers} layers not checked: what became of their weights after the softmax "
+                "was not seen"
+            )
+        return said
+
+    def _note(self) -> str:
         if self._n_proved:
             doors = " and ".join(sorted(self._doors))
             return (

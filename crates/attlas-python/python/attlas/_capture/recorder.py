@@ -10,10 +10,14 @@ import torch
 
 from ..errors import CaptureError
 from .call import Given, Masks, Track, Unstitchable, kept, step
+from .followed import Followed
+from .windows import windows_of
 
 active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas_recorder", default=None)
 """The recorder of this thread, or task; other threads' models pass through."""
 
+ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
+"""What modules that attend are called, they or their class."""
 _CROSS = re.compile(r"cross|encoder_attn|EncDec|enc_dec|multihead_attn", re.IGNORECASE)
 
 
@@ -26,8 +30,9 @@ class Recorder:
         self.modules = [module for _, module in named]
         self.names = {id(module): name for name, module in named}
         self.masks = Masks()
+        self.followed = Followed()
         self.inside = 0  # how deep we are in a call that a door has taken
-        self.stack: list[tuple[torch.nn.Module, int]] = []  # modules that are running, and the number of each run
+        self.stack: list[tuple[torch.nn.Module, int, Any]] = []  # modules that are running, the number of each run, its inputs
         self.n_runs = 0
         self.is_on = True
         self.pending: dict[str, Any] | None = None  # what the kernel inside of a call is asked, as it is asked
@@ -43,20 +48,26 @@ class Recorder:
         self.sampled = False
         self.stops: set[int] = set()  # tokens that end a generated text
         self.beams: Any = None  # of a beam search: which row of the batch each kept text was, at each step
+        self.missed: dict[int, str] = {}  # modules whose softmax is no map, and why
+        self.ran: set[int] = set()  # modules that ran
         self.masks.clear()
+        self.followed.clear()
 
     def new_forward(self) -> None:
         """The model is entered once more in the same run."""
         self.n_forwards += 1
         self._met.clear()
         self.masks.clear()
+        self.followed.clear()
 
-    def enter(self, module: torch.nn.Module) -> None:
+    def enter(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
         """A module begins to run; the first of all is the model, entered once more."""
         if not self.stack:
             self.new_forward()
         self.n_runs += 1
-        self.stack.append((module, self.n_runs))
+        if self.is_on:
+            self.ran.add(id(module))
+        self.stack.append((module, self.n_runs, (args, kwargs)))
 
     def leave(self, module: torch.nn.Module) -> None:
         """A module has run, or failed."""
@@ -74,7 +85,7 @@ class Recorder:
         """The module that is running: name, module, number of the run."""
         if not self.stack:
             return "", None, 0
-        module, run = self.stack[-1]
+        module, run, _ = self.stack[-1]
         return self.names.get(id(module), ""), module, run
 
     def name_of(self, module: Any) -> str | None:
@@ -100,8 +111,8 @@ class Recorder:
         track.out_dtype = output.dtype
         track.invocation = given.invocation
 
-    def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int) -> None:
-        """Takes in attention weights that a softmax gave, `[batch, heads, queries, keys]`, dense."""
+    def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int) -> Track:
+        """Takes in attention weights that a softmax gave, `[batch, heads, queries, keys]`, dense. Returns their track."""
         given = Given(
             "softmax",
             name,
@@ -123,6 +134,12 @@ class Recorder:
         track.invocation = invocation
         track.dense.append(weights.detach().float().cpu().clone())
         track.past += weights.shape[2]
+        track.dropout |= bool(module.training)
+        return track
+
+    def miss(self, module: Any, why: str) -> None:
+        """Keeps that what a module's softmax gave is none of a recording's maps."""
+        self.missed.setdefault(id(module), why)
 
     def _track(self, given: Given) -> Track:
         """The track of a module; a module that runs anew in the same forward, its weights shared by layers, has several."""
@@ -143,6 +160,7 @@ class Recorder:
                 given.causal or bool(getattr(given.module, "is_causal", False)),
                 given.extra_keys,
                 given.project,
+                windows_of(self.stack, given.queries.shape[2]),
             )
         track = self.tracks[key]
         if track.scale != given.scale or track.softcap != given.softcap:

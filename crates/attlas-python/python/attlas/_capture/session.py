@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import CaptureError
+from ..errors import CaptureError, Error
 from ..recordings import Recording
 from . import inputs as reading
 from .build import Run, build
 from .doors import registry
 from .doors.functions import Doors
 from .recorder import Recorder, active
+from .uncaptured import uncaptured
 from .switches import switched
 from .tokens import Given
 
@@ -43,7 +44,7 @@ def opened(model: torch.nn.Module) -> Iterator[Recorder]:
     try:
         for module in recorder.modules:
             if not isinstance(module, torch.jit.ScriptModule):
-                handles.append(module.register_forward_pre_hook(_entering))
+                handles.append(module.register_forward_pre_hook(_entering, with_kwargs=True))
                 handles.append(module.register_forward_hook(_leaving, always_call=True))
         with switched(recorder.modules, registry.wrap), Doors():
             yield recorder
@@ -53,10 +54,10 @@ def opened(model: torch.nn.Module) -> Iterator[Recorder]:
             handle.remove()
 
 
-def _entering(module: torch.nn.Module, args: Any) -> None:
+def _entering(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
     recorder = active.get()
     if recorder is not None and id(module) in recorder.names:
-        recorder.enter(module)
+        recorder.enter(module, args, kwargs)
 
 
 def _leaving(module: torch.nn.Module, args: Any, output: Any) -> None:
@@ -89,18 +90,31 @@ def capture_once(
         written.eval()
         with torch.no_grad(), opened(written) as recorder:
             recorder.is_running = generate not in (None, False)
-            if recorder.is_running:
-                method = _generated(recorder, call, options)
-            else:
-                method = "forward"
-                call.given.take(written, call.args, call.kwargs)
-                written(*call.args, **call.kwargs)
+            method = _ran(recorder, call, options)
             recorder.is_on = False
         with torch.no_grad():  # the doors are closed: nobody listens to what the recording is made with
             return finished(recorder, call.given, Wanted(tokenizer=tokenizer, **wanted), method)
     finally:
         for module in training:
             module.training = True
+
+
+def _ran(recorder: Recorder, call: reading.Call, options: dict[str, Any]) -> str:
+    """Runs the model. Returns the method's name."""
+    model = recorder.model
+    try:
+        if recorder.is_running:
+            return _generated(recorder, call, options)
+        call.given.take(model, call.args, call.kwargs)
+        model(*call.args, **call.kwargs)
+        return "forward"
+    except Error:
+        raise
+    except Exception as error:
+        problem = reading.explain(model, call, error)
+        if problem is None:
+            raise
+        raise problem from error
 
 
 def _generated(recorder: Recorder, call: reading.Call, options: dict[str, Any]) -> str:
@@ -164,7 +178,10 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
     tracks = [
         track for track in tracks if track.steps or id(track.module) not in own
     ]  # a softmax beside a kernel is none of its own
+    for track in tracks:
+        track.problem = track.problem or (recorder.missed.get(id(track.module), "") if track.dense else "")
     notes = ["dropout was on: the model was in training mode"] if recorder.training else []
+    notes += uncaptured(recorder)
     path, n_rows = recorder.beams, 0
     if path is not None:
         calls = [[step.queries for step in track.steps] or track.dense for track in tracks]
@@ -190,6 +207,7 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
         wanted.kinds,
         wanted.values,
         wanted.max_dense_bytes,
+        list(recorder.missed.values()),
     )
     return Recording(build(run), generated=_texts(given, wanted.tokenizer))
 
@@ -234,6 +252,11 @@ class Recorded:
         reading.check_model(self.model)
         if self._recorder is not None:
             raise CaptureError("this recording is running already: make another with attlas.recording(model)")
+        if active.get() is not None:
+            raise CaptureError(
+                "another recording is running in this thread, and would see nothing while this one does: end its with first, or give "
+                "it the whole loop and take its .recordings"
+            )
         with contextlib.ExitStack() as opening:
             self._recorder = opening.enter_context(opened(self.model))
             before = self.model.register_forward_pre_hook(self._begin, with_kwargs=True, prepend=True)

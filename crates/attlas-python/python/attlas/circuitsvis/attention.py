@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attlas._brought import Brought, brought, is_causal
+from attlas._brought import Brought, Rendered, brought, is_causal
 from attlas._numbers import numbers
 from attlas.errors import Error
 
@@ -95,4 +95,4 @@ def _view(weights: NDArray[np.float32], tokens: Sequence[str], mask_upper_tri: b
     kind = "decoder" if mask_upper_tri or (causal and mask_upper_tri is None) else "encoder"
     side = "source_tokens" if kind == "encoder" else "target_tokens"
     arrays = {(kind, 0): weights[np.newaxis]}
-    return brought(arrays, head=(kind, 0, 0), origin="arrays given to circuitsvis", **{side: list(tokens)})
+    return brought(arrays, head=(kind, 0, 0), origin="arrays given to circuitsvis", of=Rendered, **{side: list(tokens)})

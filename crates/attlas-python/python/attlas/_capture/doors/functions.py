@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
@@ -13,9 +12,8 @@ from ...errors import CaptureError
 from ..call import Given
 from ..recorder import Recorder, active, is_cross
 from .multihead import record_multihead
+from .softmax import SOFTMAX, n_heads_of, softmax
 
-_SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
-_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
 
 
@@ -31,10 +29,13 @@ class Doors(TorchFunctionMode):
             if recorder is not None:
                 return record_multihead(recorder, func, args, kwargs)
         result = func(*args, **kwargs)
-        if func in _SOFTMAX:
-            recorder = _recording()
-            if recorder is not None:
-                _softmax(recorder, result)
+        recorder = _recording()
+        if recorder is not None:
+            if func in SOFTMAX:
+                told = dict(zip(("input", "dim"), args)) | kwargs
+                softmax(recorder, told.get("input"), result, told.get("dim"))
+            else:
+                recorder.followed.follow(func, args, kwargs, result)
         return result
 
 
@@ -59,14 +60,14 @@ def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         return result
     with torch.no_grad():
         given = _given(recorder, told)
-        recorder.take(given, _four(result.detach(), given.name, _n_heads(given.module)).transpose(1, 2))
+        recorder.take(given, _four(result.detach(), given.name, n_heads_of(given.module)).transpose(1, 2))
     return result
 
 
 def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
     """The call, from the arguments of ``scaled_dot_product_attention``."""
     name, module, run = recorder.innermost
-    queries, keys, values = (_four(told[side], name, _n_heads(module)) for side in ("query", "key", "value"))
+    queries, keys, values = (_four(told[side], name, n_heads_of(module)) for side in ("query", "key", "value"))
     n_batch, n_kv_heads = queries.shape[0], max(keys.shape[1], values.shape[1])
     scale, mask = told.get("scale"), told.get("attn_mask")
     if mask is not None and mask.dim() == 3 and told["query"].dim() == 3:
@@ -87,12 +88,6 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
     )
 
 
-def _n_heads(module: Any) -> Any:
-    """How many heads a module says that it has."""
-    names = ("num_heads", "num_attention_heads", "n_head", "n_heads")
-    return next((getattr(module, name) for name in names if hasattr(module, name)), None)
-
-
 def _is_elsewhere(recorder: Recorder, queries: torch.Tensor, keys: torch.Tensor) -> bool:
     """Whether the keys are another sequence's: more or fewer, and no cache of a run."""
     return queries.shape[2] != keys.shape[2] and not recorder.is_running
@@ -110,22 +105,3 @@ def _four(tensor: torch.Tensor, name: str, n_heads: Any) -> torch.Tensor:
     if isinstance(n_heads, int) and n_heads > 0 and tensor.shape[0] % n_heads == 0:
         return tensor.reshape(-1, n_heads, *tensor.shape[1:])
     return tensor[:, None]
-
-
-def _softmax(recorder: Recorder, weights: torch.Tensor) -> None:
-    name, module, run = recorder.innermost
-    if (
-        weights.dim() not in (3, 4)
-        or not weights.is_floating_point()
-        or weights.shape[-1] < 2
-        and not recorder.is_running
-    ):
-        return
-    if module is None or not _ATTENTION.search(name.rpartition(".")[2] + " " + type(module).__name__):
-        return
-    if weights.dim() == 3:
-        n_heads = _n_heads(module) or 1
-        if weights.shape[0] % n_heads:
-            return
-        weights = weights.reshape(-1, n_heads, *weights.shape[1:])
-    recorder.take_weights(weights, name, module, run)

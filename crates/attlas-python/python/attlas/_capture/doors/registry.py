@@ -95,7 +95,7 @@ def _given(
         bias=bias,
         cross=is_cross(name, module),
         dropout=bool(told.get("dropout")),
-        invocation=next((run for running, run in reversed(recorder.stack) if running is module), 0),
+        invocation=next((run for running, run, _ in reversed(recorder.stack) if running is module), 0),
         own_mask=own_mask,
     )
 
