@@ -44,8 +44,8 @@ def main(source, target):
     tokenizer = json.loads((source / "tokenizer.json").read_text())
     compact = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
     (target / "tokenizer.json").write_text(compact + "\n")
-    if (source / "target_words.bloom").exists():
-        shutil.copy(source / "target_words.bloom", target)
+    if (source / "target_words.filter").exists():
+        shutil.copy(source / "target_words.filter", target)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 //! Makes the file of known words that a translator's folder may carry, of the second column of its training pairs:
 //!
-//!     cargo run --example target_words -- train.tsv MODEL_DIR/target_words.bloom
+//!     cargo run --example target_words -- train.tsv MODEL_DIR/target_words.filter
 //!
 //! `attlas train` writes it by itself.
 

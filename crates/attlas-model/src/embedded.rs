@@ -13,8 +13,8 @@ const CONFIG: &[u8] = include_bytes!("../embedded/config.json");
 const WEIGHTS: &[u8] = include_bytes!("../embedded/model.safetensors");
 /// Made of `embedded/tokenizer.json`, which a test compares.
 const TOKENIZER: &[u8] = include_bytes!("../embedded/tokenizer.table");
-/// The words of its training targets: `cargo run --example target_words -- train.tsv …/target_words.bloom`.
-const WORDS: &[u8] = include_bytes!("../embedded/target_words.bloom");
+/// The words of its training targets: `cargo run --example target_words -- train.tsv …/target_words.filter`.
+const WORDS: &[u8] = include_bytes!("../embedded/target_words.filter");
 /// SHA-256 of [`WEIGHTS`], which a test compares.
 const DIGEST: &str = "84f3933cf8daa0996dd1e54a5de65283086b55fbc64bf404a33fe6dcf6976f07";
 
@@ -36,7 +36,7 @@ impl Model {
             rayon::join(|| Model::from_parts(&config, None, &checkpoint), || Tokenizer::from_table(TOKENIZER));
         let mut model = weights?;
         model.set_tokenizer(Some(tokenizer?));
-        let words = KnownWords::read(Path::new("embedded/target_words.bloom"), WORDS.into())?;
+        let words = KnownWords::read(Path::new("embedded/target_words.filter"), WORDS.into())?;
         Ok(model.described(NAME, format!("sha256:{DIGEST}"), TRAINING, words))
     }
 }

@@ -1,6 +1,6 @@
 //! The words that a translator was taught to write, small enough to stand beside it: a Bloom filter (Bloom 1970).
 //!
-//! A word is a longest run of letters and digits, in lower case. `target_words.bloom` of a model folder holds those of the
+//! A word is a longest run of letters and digits, in lower case. `target_words.filter` of a model folder holds those of the
 //! training targets (docs/training.md): each word sets some bits, and a word one of whose bits is not set was not among them.
 
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use crate::Error;
 use crate::weights::read_small_file;
 
 /// Its name in a model folder.
-pub const FILE: &str = "target_words.bloom";
+pub const FILE: &str = "target_words.filter";
 
 /// A file begins with this and four numbers, the lowest byte first: version (u32), bits of a word (u32), words (u64).
 const MAGIC: &[u8; 8] = b"ATTWORDS";

@@ -388,7 +388,7 @@ fn a_validation_loss_that_is_no_number_ends_the_run_and_nothing_of_it_is_kept() 
     assert!(matches!(error, Error::ValidationDiverged { step: 1, .. }), "{error}");
     assert!(error.to_string().starts_with("step 1: the validation loss is NaN, nothing of it is kept"), "{error}");
     assert_eq!(n_reports, 0, "a step that came to nothing is not reported as done");
-    assert_eq!(names(&toy.path("out")), [".training.lock", "config.json", "target_words.bloom", "tokenizer.json"]);
+    assert_eq!(names(&toy.path("out")), [".training.lock", "config.json", "target_words.filter", "tokenizer.json"]);
 }
 
 #[test]
