@@ -321,8 +321,8 @@ mod tests {
 
     #[test]
     fn a_crossing_cross_attention_head_covers_the_source() {
-        let n = 6;
-        let mut weights = vec![0.02; n * (n + 1)]; // [n, n + 1]
+        let n = 36;
+        let mut weights = vec![0.003; n * (n + 1)]; // [n, n + 1]
         for row in 0..n {
             weights[row * (n + 1) + (row * 5 + 1) % n] = 0.88;
         }
@@ -330,8 +330,8 @@ mod tests {
         recording.items[0].source.tokens[n] = Token { role: TokenRole::Special, ..Token::labelled("</s>") };
         let heads = measure(&recording, 0).expect("the text exists");
         let score = heads[0].score("coverage").expect("there are words");
-        assert_eq!((score.value, score.n), (1.0, 6));
-        assert!((score.baseline.expect("chance") - (1.0 - (5.0_f64 / 6.0).powi(6))).abs() < 1e-9);
+        assert_eq!((score.value, score.n), (1.0, 36));
+        assert!((score.baseline.expect("chance") - (1.0 - (35.0_f64 / 36.0).powi(36))).abs() < 1e-9);
         assert_eq!(found(&recording), ["agreement", "coverage"]);
     }
 
