@@ -21,11 +21,11 @@ fn every_quantity_is_drawn_with_its_name_and_scale() {
     let folder = folder();
     for (quantity, kind, words) in [
         ("norm", "cross", "norm of weight × value"),
-        ("norm-sum", "encoder", "norm of weight × value"),
-        ("norm-residual", "decoder", "norm of weight × value"),
-        ("norm-layernorm", "encoder", "norm of weight × value"),
-        ("contribution", "cross", "contribution"),
-        ("alti", "decoder", "contribution"),
+        ("norm-sum", "encoder", "norm of the sum over heads"),
+        ("norm-residual", "decoder", "norm of the sum over heads, with residual"),
+        ("norm-layernorm", "encoder", "behind the layer norm"),
+        ("contribution", "cross", "contribution of the layer"),
+        ("alti", "decoder", "contribution through the layers (ALTI)"),
         ("rollout", "encoder", "attention rollout"),
         ("flow", "encoder", "attention flow"),
     ] {

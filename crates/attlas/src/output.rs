@@ -47,9 +47,10 @@ pub fn write_aside(path: &Path, write: impl FnOnce(&mut Aside) -> io::Result<()>
     sweep(folder_of(path));
     let no_file = |source: io::Error| match source.kind() {
         // the folder is there, and yet holds no file of ours: /proc
-        ErrorKind::NotFound => {
-            io::Error::new(ErrorKind::NotFound, format!("the folder {} takes no new file", folder_of(path).display()))
-        }
+        ErrorKind::NotFound => io::Error::new(
+            ErrorKind::NotFound,
+            format!("no file can be made in the folder {}", folder_of(path).display()),
+        ),
         _ => source,
     };
     let (file, aside) = InHand::create(path).map_err(|source| failed(no_file(source)))?;

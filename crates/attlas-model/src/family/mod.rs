@@ -340,8 +340,10 @@ fn nearest(model_type: &str) -> Option<&'static str> {
     let variant = known().filter(is_variant).max_by_key(|known| known.len());
     variant.or_else(|| {
         let near = known().map(|known| (strsim::levenshtein(&lower, known), known));
-        // a third of the letters at most: "vit" is not "git"
-        let near = near.filter(|(distance, known)| *distance <= 2 && 4 * distance <= known.len());
+        // a quarter of the letters at most, and not the first: "git" is not "vit", nor "mamba" "jamba"
+        let begins_alike = |known: &str| lower.chars().next() == known.chars().next();
+        let near =
+            near.filter(|(distance, known)| *distance <= 2 && 4 * distance <= known.len() && begins_alike(known));
         near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
     })
 }

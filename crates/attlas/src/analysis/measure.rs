@@ -211,8 +211,10 @@ mod tests {
         assert!(!named(&[0.9; 5], 0.9), "no more than the baseline");
         // 5 / (5 + 2.326²) = 0.48
         assert!(named(&[1.0; 5], 0.45) && !named(&[1.0; 5], 0.5), "five rows of a coin may fall alike");
-        // mean 0.6, s = 0.55, t = 2.78: the interval begins below 0
-        assert!(!named(&[1.0, 1.0, 1.0, 0.0, 0.0], 0.1), "too scattered");
+        // mean 0.6, z = 2.326: the interval of three of five begins at 0.19
+        assert!(!named(&[1.0, 1.0, 1.0, 0.0, 0.0], 0.2), "too scattered");
+        // mean 0.6, s = 0.49, t = 2.78: the interval begins below 0
+        assert!(!named(&[0.95, 0.95, 1.0, 0.05, 0.05], 0.1), "too scattered, and no rows of a coin");
     }
 
     #[test]

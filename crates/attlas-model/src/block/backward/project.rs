@@ -204,17 +204,17 @@ impl ProjectingBack<'_> {
             let columns = part.start + head * d_head..part.start + (head + 1) * d_head;
             let d = &mut d_row[columns.clone()];
             d.copy_from_slice(&part.gradient[((item * part.n_heads + head) * n + step) * d_head..][..d_head]);
-            let place = self.call.position(step);
+            let turns = part.turns.map(|turns| (turns, self.call.position(step)));
             // 1. the norm, where it comes last
             if let Some(norm) = part.norm.filter(|_| self.config.is_normed_turned()) {
                 let mut turned = read[columns.clone()].to_vec(); // [d_head]
-                if let Some(turns) = part.turns {
+                if let Some((turns, place)) = turns {
                     turns.apply(item, place, &mut turned);
                 }
                 self.norm_back(norm, part.side, 0..d_head, &turned, d, norms);
             }
             // 2. the turn
-            if let Some(turns) = part.turns {
+            if let Some((turns, place)) = turns {
                 turns.go_back(item, place, d);
             }
             // 3. the norm, where it comes first

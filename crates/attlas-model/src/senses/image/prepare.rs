@@ -275,7 +275,7 @@ fn of_patches(config: &ConfigFile) -> Result<Option<Size>, Error> {
 /// Whether the file is of DETR's processor, whose sizes and colours are others where it says nothing.
 fn is_of_detr(config: &ConfigFile) -> Result<bool, Error> {
     let names = [config.text("image_processor_type")?, config.text("feature_extractor_type")?];
-    Ok(names.into_iter().flatten().any(|name| name.starts_with("Detr")))
+    Ok(names.into_iter().flatten().any(|name| name.starts_with("DetrImageProcessor") || name == "DetrFeatureExtractor"))
 }
 
 /// The size where none is given.

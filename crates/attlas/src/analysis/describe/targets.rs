@@ -110,14 +110,15 @@ mod tests {
         said.iter().find(|one| one.measure == Some(measure))
     }
 
-    /// A causal head of 12 tokens that puts `share` on token 0 and the rest on the token it reads.
+    /// A causal head of 40 tokens that puts `share` on token 0 and the rest on the token it reads.
     fn sink(share: f32) -> Recording {
-        let mut weights = vec![0.0; 144]; // [12, 12]
-        for query in 0..12 {
-            weights[query * 12] += share;
-            weights[query * 13] += 1.0 - share;
+        let n = 40;
+        let mut weights = vec![0.0; n * n]; // [n, n]
+        for query in 0..n {
+            weights[query * n] += share;
+            weights[query * (n + 1)] += 1.0 - share;
         }
-        recording(Kind::Decoder, weights, 12, 12)
+        recording(Kind::Decoder, weights, n, n)
     }
 
     #[test]

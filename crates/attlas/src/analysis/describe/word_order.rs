@@ -247,8 +247,8 @@ mod tests {
         let said = said(&recording);
         assert_eq!(
             said[0].text,
-            "Cross-attention: 14 of 15 pairs of target words do not cross in L0H0 (word order kept: 0.95, at random 0.50), the only head \
-             that keeps it surely more than chance would; “rouge” ← “red” crosses."
+            "Cross-attention: 14 of 15 pairs of target words do not cross in L0H0 (word order kept: 0.95, at random 0.50, not enough \
+             to name the head for it), the only head that keeps it surely more than chance would; “rouge” ← “red” crosses."
         );
         assert_eq!((said[0].kind, said[0].layer, said[0].head), (Some(Kind::Cross), Some(0), Some(0)));
         // the numbers are those of the measures
