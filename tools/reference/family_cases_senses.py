@@ -99,7 +99,7 @@ def finding() -> list[Case]:
     """Pictures of other shapes than a whole number of places, so that the grid is rounded up."""
     layers = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "num_queries": 5, **LABELS}
     layers |= {"decoder_attention_heads": 4, "encoder_ffn_dim": 24, "decoder_ffn_dim": 20}
-    narrow = t.ResNetConfig(embedding_size=4, hidden_sizes=[8, 16], depths=[1, 2], out_features=["stage2"])
+    narrow = t.ResNetConfig(embedding_size=4, hidden_sizes=[8, 16], depths=[1, 2], hidden_act="gelu", out_features=["stage2"])
     basic = t.ResNetConfig(embedding_size=4, hidden_sizes=[4, 8, 8], depths=[1, 1, 1], layer_type="basic", out_features=["stage3"])
     gains = {"embedder.convolution": 0.1, "query_position": 3.0}
     return [

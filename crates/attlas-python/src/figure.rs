@@ -168,8 +168,8 @@ impl StyleKeys {
             colormap,
             size: self.width,
             title: self.title,
-            captions: Vec::new(),
             pixels_per_point: self.dpi / 72.0,
+            ..Style::default()
         };
         Ok(Looks { style, scale, panel_scale })
     }

@@ -86,7 +86,7 @@ fn check_measured(row: &Row, recording: &Recording) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!(
             "was measured on another text: its tokens are {text}, those of the recording {}; measure the recording itself (`attlas ablate \
-             RUN.safetensors`)",
+             RUN.safetensors`), and a text of several sentences as one (--sentences together)",
             texts().next().unwrap_or_else(|| "none".to_owned())
         )),
     }

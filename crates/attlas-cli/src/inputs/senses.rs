@@ -1,11 +1,13 @@
 //! Images and sounds as inputs, by the names of their files.
 
 use std::path::Path;
+use std::sync::Once;
 
-use attlas_model::{Input, Model, Side};
+use attlas_model::{Input, Model, Side, sentences};
 
 use super::seeing::refuse_placeholders;
 use crate::failure::Failure;
+use crate::terminal::remark;
 
 /// Whether a file's name is that of an image.
 pub fn is_image_name(path: &Path) -> bool {
@@ -20,6 +22,20 @@ pub fn is_sound_name(path: &Path) -> bool {
 fn ends_in(path: &Path, endings: &[&str]) -> bool {
     let is_one = |extension: &std::ffi::OsStr| endings.iter().any(|ending| extension.eq_ignore_ascii_case(ending));
     path.extension().is_some_and(is_one)
+}
+
+/// Says once that several sentences are run as one text, by a model that was trained on single ones.
+fn say_sentences(text: &str) {
+    static SAID: Once = Once::new();
+    let n = sentences(text).len();
+    if n > 1 {
+        SAID.call_once(|| {
+            remark(&format!(
+                "{n} sentences are run as one text here, and the model was trained on single ones; `attlas TEXT`, record and page run them \
+                 one by one (--sentences)"
+            ));
+        });
+    }
 }
 
 /// What the model reads of an argument: a text, or the path of an image or a sound, as the model's family wants it.
@@ -60,6 +76,9 @@ pub fn input_of(model: &Model, source: &str, target: Option<&str>) -> Result<Inp
             "{source} is {what}, but {} reads texts; name a {reader} model with --model",
             model.name()
         )));
+    }
+    if target.is_none() && model.reads_single_sentences() {
+        say_sentences(source);
     }
     let input = model.input(source, target)?;
     refuse_placeholders(model, &input)?;

@@ -82,7 +82,8 @@ impl ResidualWeights {
         let last = self.convolutions.len().saturating_sub(1);
         let mut grid = None;
         for (place, convolution) in self.convolutions.iter().enumerate() {
-            let activation = if place == last { Activation::Identity } else { activation };
+            // the classes have a ReLU inside, whatever the configuration's activation is
+            let activation = if place == last { Activation::Identity } else { Activation::Relu };
             grid = Some(convolution.forward(grid.as_ref().unwrap_or(&input), activation));
         }
         let past = match &self.shortcut {

@@ -13,7 +13,7 @@ pub struct Backbone {
     pub stages: Vec<Stage>,
     /// Whether a layer is three convolutions with a narrow one in the middle, or two of one width.
     pub layers: ResidualLayers,
-    /// After each convolution but the last of a layer, and on the sum with what goes past it.
+    /// After the first convolution, and on the sum of what a layer gives and what goes past it; inside of layers stands a ReLU.
     pub activation: Activation,
 }
 

@@ -52,11 +52,12 @@ pub fn explained_picture(explained: &Explained, looks: &Looks) -> Result<Figure,
         "Each row is divided by the sum of the sizes of its scores, over all panels. Hidden and left-out tokens are measured, the other methods are computed.".to_owned(),
     ];
     if shares.iter().flatten().any(|share| share.is_nan()) {
-        captions.push(UNSAID.replace('–', "An empty cell"));
+        captions.push(UNSAID.replace('–', "A grey cell"));
     }
     captions.extend(firsts(explained));
     captions.extend(explained.sums());
-    let style = looks.of_several("Which tokens the prediction rests on, by method", captions);
+    let mut style = looks.of_several("Which tokens the prediction rests on, by method", captions);
+    style.absent = Some("no score");
     let figure = grid(&panels, &scales, if is_long { 1 } else { panels.len() }, &style);
     let Some(agreement) = Agreement::of(explained) else { return Ok(figure) };
     let below = agreement.figure(&style)?;

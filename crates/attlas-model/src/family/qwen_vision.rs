@@ -39,8 +39,9 @@ const EPSILON: f32 = 1e-6;
 fn read_qwen2_vl(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let d_model = config.size_or("embed_dim", 1280)?;
     let d_hidden = (d_model as f64 * config.positive_or("mlp_ratio", 4.0)?) as usize;
-    if d_hidden == 0 {
-        return Err(config.error("mlp_ratio", "leaves no column of the feed-forward"));
+    if !(1..=1 << 24).contains(&d_hidden) {
+        let value = config.get("mlp_ratio").map_or_else(String::new, |value| crate::error::brief(value.to_string()));
+        return Err(config.error("mlp_ratio", format!("is {value}, which makes {d_hidden} columns of a feed-forward")));
     }
     let feed_forward = FeedForward::plain(d_hidden, config.activation_or("hidden_act", "quick_gelu")?);
     let (stack, _) = stack(config, d_model, "embed_dim", feed_forward, Norm::layer(EPSILON))?;

@@ -18,6 +18,11 @@ pub enum Type {
     F64,
     I32,
     I64,
+    /// A truth value: a byte, 0 or not.
+    Bool,
+    I8,
+    U8,
+    I16,
     /// So many letters in 32 bits each, at least one.
     Text(usize),
 }
@@ -26,7 +31,8 @@ impl Type {
     /// Bytes of one element in a file.
     fn n_bytes(self) -> usize {
         match self {
-            Type::F16 | Type::Bf16 => 2,
+            Type::Bool | Type::I8 | Type::U8 => 1,
+            Type::F16 | Type::Bf16 | Type::I16 => 2,
             Type::F32 | Type::I32 => 4,
             Type::F64 | Type::I64 => 8,
             Type::Text(n_letters) => n_letters.saturating_mul(4),
@@ -37,7 +43,7 @@ impl Type {
     fn n_held(self) -> usize {
         match self {
             Type::F16 | Type::Bf16 | Type::F32 | Type::F64 => size_of::<f32>(),
-            Type::I32 | Type::I64 => size_of::<i64>(),
+            Type::Bool | Type::I8 | Type::U8 | Type::I16 | Type::I32 | Type::I64 => size_of::<i64>(),
             Type::Text(_) => self.n_bytes().saturating_add(size_of::<String>()),
         }
     }
@@ -122,6 +128,10 @@ impl Layout {
             Type::F64 => ArrayData::Numbers(elements.all(n, |bytes| f64::from_le_bytes(bytes) as f32)?),
             Type::I32 => ArrayData::Integers(elements.all(n, |bytes| i64::from(i32::from_le_bytes(bytes)))?),
             Type::I64 => ArrayData::Integers(elements.all(n, i64::from_le_bytes)?),
+            Type::Bool => ArrayData::Integers(elements.all(n, |[byte]: [u8; 1]| i64::from(byte != 0))?),
+            Type::I8 => ArrayData::Integers(elements.all(n, |bytes| i64::from(i8::from_le_bytes(bytes)))?),
+            Type::U8 => ArrayData::Integers(elements.all(n, |bytes| i64::from(u8::from_le_bytes(bytes)))?),
+            Type::I16 => ArrayData::Integers(elements.all(n, |bytes| i64::from(i16::from_le_bytes(bytes)))?),
             Type::Text(_) => ArrayData::Text(elements.texts(n)?),
         };
         let precision = match element {

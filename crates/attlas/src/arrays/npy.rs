@@ -54,6 +54,10 @@ fn element(descr: &str) -> Result<(Type, bool), String> {
         "V2" if order == "<" => Type::Bf16,
         "f4" => Type::F32,
         "f8" => Type::F64,
+        "b1" => Type::Bool,
+        "i1" => Type::I8,
+        "u1" => Type::U8,
+        "i2" => Type::I16,
         "i4" => Type::I32,
         "i8" => Type::I64,
         "O" => {
@@ -65,7 +69,7 @@ fn element(descr: &str) -> Result<(Type, bool), String> {
             Some(Some(n_letters)) => Type::Text(n_letters),
             Some(None) => return Err(format!("dtype \"{descr}\" is not read")),
             None => {
-                let read = "bfloat16, float16, float32, float64, int32, int64 and text are; save it as float32";
+                let read = "truth values, int8, uint8, int16, int32, int64, bfloat16, float16, float32, float64 and text are; save it as float32";
                 return Err(format!("dtype \"{descr}\" is not read; {read}"));
             }
         },
@@ -174,6 +178,19 @@ mod tests {
         let array = parse(&file("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3, 4), }", &data)).unwrap();
         let wanted = (0..24).map(|at| at / 12 + at / 4 % 3 * 2 + at % 4 * 6).collect(); // a + 2 b + 6 c at [a, b, c]
         assert_eq!(array.data, ArrayData::Integers(wanted));
+    }
+
+    #[test]
+    fn truth_values_and_small_whole_numbers_are_whole_numbers() {
+        for (descr, data, wanted) in [
+            ("|b1", vec![0, 1, 255], vec![0, 1, 1]),
+            ("|i1", vec![0, 1, 255], vec![0, 1, -1]),
+            ("|u1", vec![0, 1, 255], vec![0, 1, 255]),
+            (">i2", vec![0, 7, 255, 255, 1, 0], vec![7, -1, 256]),
+        ] {
+            let about = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (3,), }}");
+            assert_eq!(parse(&file(&about, &data)).unwrap().data, ArrayData::Integers(wanted), "{descr}");
+        }
     }
 
     #[test]

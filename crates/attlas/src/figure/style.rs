@@ -19,6 +19,8 @@ pub struct Style {
     pub title: String,
     /// Lines below the picture that say what it shows: "weights, not importance", the model, removed mass.
     pub captions: Vec<String>,
+    /// What a cell without a number means, as words for a legend, where that is no fault: such cells are grey then.
+    pub absent: Option<&'static str>,
     /// Pixels per point in a PNG; 2 is 144 pixels per inch. Kept within 0.5 ..= 17.
     pub pixels_per_point: f32,
 }
@@ -31,6 +33,7 @@ impl Default for Style {
             size: None,
             title: String::new(),
             captions: Vec::new(),
+            absent: None,
             pixels_per_point: 2.0,
         }
     }
@@ -79,6 +82,14 @@ impl Theme {
         match self {
             Theme::Light => Rgb([89, 99, 110]),
             Theme::Dark => Rgb([145, 152, 161]),
+        }
+    }
+
+    /// A cell that says nothing.
+    pub(super) fn faint(self) -> Rgb {
+        match self {
+            Theme::Light => Rgb([222, 226, 230]),
+            Theme::Dark => Rgb([48, 54, 61]),
         }
     }
 

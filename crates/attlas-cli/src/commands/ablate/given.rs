@@ -32,8 +32,11 @@ fn of_array(path: &Path) -> Result<Array, Failure> {
     let array = array.ok_or_else(|| bad("has no array"))?;
     match (array.data, array.shape.len()) {
         (ArrayData::Numbers(values), 2) => Ok(Array { shape: array.shape, values }),
-        (ArrayData::Numbers(_), n) => Err(bad(&format!("has {n} axes"))),
-        _ => Err(bad("has no numbers with a fraction")),
+        (ArrayData::Integers(values), 2) => {
+            Ok(Array { shape: array.shape, values: values.into_iter().map(|value| value as f32).collect() })
+        }
+        (ArrayData::Numbers(_) | ArrayData::Integers(_), n) => Err(bad(&format!("has {n} axes"))),
+        (ArrayData::Text(_), _) => Err(bad("has text")),
     }
 }
 

@@ -39,7 +39,7 @@ pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Fail
         }
         let n_silent = of_kind.len() - named.len() - n_broken;
         if n_silent > 0 {
-            let some = if named.is_empty() { "all" } else { "the other" };
+            let some = if named.is_empty() && n_broken == 0 { "all" } else { "the other" };
             writeln!(
                 terminal,
                 "{}",

@@ -35,11 +35,25 @@ pub struct Sheet<'a> {
     height: f32,
 }
 
+/// What a cell's index means.
+fn palette(style: &Style, colormap: Colormap) -> Arc<[Rgb]> {
+    let mut colors = colormap.palette();
+    if let Some(last) = colors.last_mut() {
+        *last = missing(style, colormap);
+    }
+    colors.into()
+}
+
+/// The colour of a cell without a number.
+fn missing(style: &Style, colormap: Colormap) -> Rgb {
+    if style.absent.is_some() { style.theme.faint() } else { Rgb(colormap.missing()) }
+}
+
 impl<'a> Sheet<'a> {
     /// An empty sheet, whose colours suit the quantity drawn.
     pub fn new(style: &'a Style, quantity: Quantity) -> Sheet<'a> {
         let colormap = style.colormap.suited_to(quantity);
-        let palette = colormap.palette().into();
+        let palette = palette(style, colormap);
         let cells_per_point = pixels_per_point(style).max(2.0);
         let width = Sheet::asked_width(style).map_or(LEAST_BODY, |asked| asked.min(LEAST_BODY));
         Sheet { style, colormap, palette, cells_per_point, notes: Vec::new(), marks: Vec::new(), width, height: 0.0 }
@@ -48,7 +62,7 @@ impl<'a> Sheet<'a> {
     /// Takes the colours that suit another quantity for what is drawn from here on.
     pub fn recolor(&mut self, quantity: Quantity) {
         self.colormap = self.style.colormap.suited_to(quantity);
-        self.palette = self.colormap.palette().into();
+        self.palette = palette(self.style, self.colormap);
     }
 
     /// The body's width where the caller asked for one.
@@ -153,10 +167,11 @@ impl<'a> Sheet<'a> {
     /// Says how many values have the colour of the missing.
     fn missing(&mut self, n_missing: usize) {
         let side = TEXT_SIZE * 0.8;
-        let fill = Rgb(self.colormap.missing());
+        let fill = missing(self.style, self.colormap);
         let y = self.height + TEXT_SIZE * 1.05 - side;
         self.marks.push(Mark::Rect(Rect { x: 0.0, y, width: side, height: side, fill }));
         let text = match n_missing {
+            _ if self.style.absent.is_some() => self.style.absent.unwrap_or_default().to_owned(),
             1 => "1 value is not a finite number".to_owned(),
             _ => format!("{n_missing} values are not finite numbers"),
         };
