@@ -11,7 +11,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::recorded::inputs_recorded;
 use super::text::RawText;
 use super::{
-    IdList, ModelArguments, input_of, names_recording, names_text_file, parse_ids, read_lines, read_text, tokens_of_ids,
+    IdList, ModelArguments, input_of, names_recording, names_text_file, parse_ids, read_lines, read_text,
+    say_sentences, tokens_of_ids,
 };
 use crate::failure::Failure;
 
@@ -70,6 +71,7 @@ impl SubjectArguments {
                 model.name()
             )));
         }
+        texts.iter().for_each(|text| say_sentences(model, text, decoder_text.as_deref()));
         let input = |text: &String| self.continued(model, input_of(model, text, decoder_text.as_deref())?);
         Ok((texts.iter().map(input).collect::<Result<_, Failure>>()?, skipped))
     }

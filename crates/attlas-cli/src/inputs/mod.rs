@@ -34,7 +34,7 @@ pub use recording::{
     pick_layer_in, recording_of, run_of,
 };
 pub use seeing::run_seeing;
-pub use senses::{input_of, is_image_name, is_sound_name};
+pub use senses::{input_of, is_image_name, is_sound_name, say_sentences};
 pub use span::{Span, parse_span};
 pub use text::{RawText, ends_as_text, names_text_file, read_lines, read_text, read_texts, read_utf8};
 pub use towers::{of_tower, run_towers};

@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 #[cfg(feature = "download")]
 pub use super::hub::model_path;
 use super::text::RawText;
-use super::{Material, input_of, read_text, run_seeing, run_towers};
+use super::{Material, input_of, read_text, run_seeing, run_towers, say_sentences};
 use crate::failure::Failure;
 use crate::quantities::Asked;
 use crate::terminal::remark;
@@ -169,8 +169,11 @@ pub struct SentenceArguments {
 /// Whether the sentences of a text are run apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Sentences {
-    /// A text is one text, whatever is in it.
+    /// A text is one text where the command cannot run its sentences apart, and that is said.
     #[default]
+    #[value(skip)]
+    Unasked,
+    /// A text is one text, whatever is in it.
     Together,
     /// Each sentence is a text of the recording.
     Apart,
@@ -429,6 +432,11 @@ impl Sentences {
     /// The sentences of texts, where they are run apart and some text has several; `None` where the texts are run as they are.
     fn apart(self, model: &Model, texts: &Texts) -> Result<Option<Texts>, Failure> {
         let is_wanted = match self {
+            Sentences::Unasked => {
+                let target = texts.targets.first().map(String::as_str);
+                texts.sources.iter().for_each(|text| say_sentences(model, text, target));
+                false
+            }
             Sentences::Together => false,
             Sentences::Apart if !texts.targets.is_empty() => {
                 return Err(Failure::Usage(
@@ -480,7 +488,11 @@ pub fn run_traced(read: &ReadArguments, options: &RunArguments) -> Result<(Model
     let model = load_model(&options.model)?;
     let targets = options.target_texts()?;
     let input = match &text {
-        Some(text) => input_of(&model, text, targets.first().map(String::as_str))?,
+        Some(text) => {
+            let target = targets.first().map(String::as_str);
+            say_sentences(&model, text, target);
+            input_of(&model, text, target)?
+        }
         None => read.input_of_ids(&model)?,
     };
     let is_given = !targets.is_empty() || read.target_ids.is_some();

@@ -24,11 +24,11 @@ fn ends_in(path: &Path, endings: &[&str]) -> bool {
     path.extension().is_some_and(is_one)
 }
 
-/// Says once that several sentences are run as one text, by a model that was trained on single ones.
-fn say_sentences(text: &str) {
+/// Says once that several sentences are run as one text, by a model that was trained on single ones and writes the target itself.
+pub fn say_sentences(model: &Model, text: &str, target: Option<&str>) {
     static SAID: Once = Once::new();
     let n = sentences(text).len();
-    if n > 1 {
+    if n > 1 && target.is_none() && model.reads_single_sentences() {
         SAID.call_once(|| {
             remark(&format!(
                 "{n} sentences are run as one text here, and the model was trained on single ones; `attlas TEXT`, record and page run them \
@@ -76,9 +76,6 @@ pub fn input_of(model: &Model, source: &str, target: Option<&str>) -> Result<Inp
             "{source} is {what}, but {} reads texts; name a {reader} model with --model",
             model.name()
         )));
-    }
-    if target.is_none() && model.reads_single_sentences() {
-        say_sentences(source);
     }
     let input = model.input(source, target)?;
     refuse_placeholders(model, &input)?;

@@ -15,7 +15,7 @@ use super::super::record::without_advice;
 use super::{HeadsArguments, counts, probe};
 use crate::failure::Failure;
 use crate::inputs::{
-    ends_as_text, input_of, is_recording, load_model, read_lines, read_text, recording_of, run_inputs,
+    ends_as_text, input_of, is_recording, load_model, read_lines, read_text, recording_of, run_inputs, say_sentences,
 };
 use crate::measures::{heads_of, measured_on};
 use crate::terminal::remark;
@@ -122,6 +122,7 @@ fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure
     let mut annotations = Annotations { counts: counts.map(Arc::new), ..Annotations::default() };
     let mut all: Option<Measured> = None;
     for batch in texts.chunks(BATCH) {
+        batch.iter().for_each(|(source, target)| say_sentences(&model, source, target.as_deref()));
         let input = |(source, target): &(String, Option<String>)| input_of(&model, source, target.as_deref());
         let inputs: Vec<Input> = batch.iter().map(input).collect::<Result<_, _>>()?;
         let is_given = batch.iter().all(|(_, target)| target.is_some());
