@@ -400,6 +400,10 @@ fn tokens_are_listed_with_their_ids_and_bytes() {
 #[test]
 fn models_completions_and_the_man_page_come_from_the_programme() {
     assert!(Command::new(["models"]).run().succeeds().stdout.contains("vaswani"));
+    let json = Command::new(["models", "--json"]).run();
+    let rows: serde_json::Value = serde_json::from_str(&json.succeeds().stdout).expect("JSON");
+    let bert = rows.as_array().and_then(|rows| rows.iter().find(|row| row["family"] == "bert")).expect("BERT");
+    assert_eq!(bert["model_types"][0], "bert");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         assert!(Command::new(["completions", shell]).run().succeeds().stdout.contains("attlas"), "{shell}");
     }
