@@ -109,6 +109,7 @@ test("a text that is typed is run by the model that is chosen, and its heads are
       await page.goto(there);
       await write("Once upon a time, there was a cat.", "stories260K");
       await page.waitForURL(/recording=r/);
+      await page.locator(".text .chip", { hasText: "Once" }).first().waitFor(); // the address comes before what it names is drawn
       await settled(page);
       assert.match((await page.locator(".text .chip").allTextContents()).join(" "), /Once.*upon.*time/);
       assert.ok((await page.locator(".thumb").count()) > 8);
