@@ -42,6 +42,9 @@ pub fn place_of(tokens: &Tokens, asked: &str, what: &str) -> Result<Range<usize>
                 let mut labels: Vec<&str> = Vec::new();
                 let texts = tokens.tokens.iter().filter(|token| token.role != TokenRole::Padding);
                 for label in texts.map(|token| token.text.as_str()) {
+                    if labels.len() > MAX_LISTED {
+                        break; // of a long text no more is looked through than is listed
+                    }
                     if !labels.contains(&label) {
                         labels.push(label);
                     }

@@ -170,9 +170,9 @@ impl<'a> Sheet<'a> {
         let fill = missing(self.style, self.colormap);
         let y = self.height + TEXT_SIZE * 1.05 - side;
         self.marks.push(Mark::Rect(Rect { x: 0.0, y, width: side, height: side, fill }));
-        let text = match n_missing {
-            _ if self.style.absent.is_some() => self.style.absent.unwrap_or_default().to_owned(),
-            1 => "1 value is not a finite number".to_owned(),
+        let text = match (self.style.absent, n_missing) {
+            (Some(words), _) => words.to_owned(),
+            (None, 1) => "1 value is not a finite number".to_owned(),
             _ => format!("{n_missing} values are not finite numbers"),
         };
         let line = fit(&text, (self.width - side - 4.0) / TEXT_SIZE);
