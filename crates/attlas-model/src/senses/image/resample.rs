@@ -1,4 +1,4 @@
-//! Images resized as Pillow resizes them: separable filters, 8-bit sums in fixed point, each pass rounded.
+//! Images resized as Pillow 13 resizes them: separable filters, 8-bit sums in fixed point, each of two passes rounded.
 
 use rayon::prelude::*;
 
@@ -75,13 +75,47 @@ pub(super) fn resize(image: &Image, width: usize, height: usize, filter: Filter)
     let columns = windows(image.width, width, filter);
     let rows = windows(image.height, height, filter);
     let mut pixels = vec![0; height * width * 3]; // [height, width, 3]
-    let bands = pixels.par_chunks_mut(BAND * width * 3).zip(rows.par_chunks(BAND));
-    bands.for_each(|(output, rows)| band(image, &columns, rows, output));
+    if down_first([image.width, image.height], [width, height]) {
+        let lines = pixels.par_chunks_mut(width * 3).zip(&rows);
+        lines.for_each(|(output, row)| down_then_across(image, &columns, row, output));
+    } else {
+        let bands = pixels.par_chunks_mut(BAND * width * 3).zip(rows.par_chunks(BAND));
+        bands.for_each(|(output, rows)| across_then_down(image, &columns, rows, output));
+    }
     Image { width, height, pixels }
 }
 
-/// Some rows of the new image, each the weighted sum of old lines.
-fn band(image: &Image, columns: &[Window], rows: &[Window], output: &mut [u8]) {
+/// Whether the pass down the columns comes first: where an image loses rows, and more than twice as many as it loses columns.
+/// Both sizes are `[width, height]`. Versions of Pillow before 13 always go across first; the bytes then differ by rounding.
+fn down_first(old: [usize; 2], new: [usize; 2]) -> bool {
+    let [lost_columns, lost_rows] = [0, 1].map(|side| old[side] as i64 - new[side] as i64);
+    lost_rows > 0 && lost_rows > 2 * lost_columns
+}
+
+/// One row of the new image: the weighted sum of old lines, then along that line.
+fn down_then_across(image: &Image, columns: &[Window], row: &Window, output: &mut [u8]) {
+    let n_values = image.width * 3;
+    let mut sums = vec![1_i64 << (PRECISION - 1); n_values]; // [old width, 3], a half for rounding
+    let lines = image.pixels[row.start * n_values..].chunks_exact(n_values);
+    for (line, weight) in lines.zip(&row.weights) {
+        for (sum, value) in sums.iter_mut().zip(line) {
+            *sum += i64::from(*value) * weight;
+        }
+    }
+    let narrow: Vec<u8> = sums.into_iter().map(level).collect(); // [old width, 3]
+    along(&narrow, columns, output);
+}
+
+/// A line resized: each new pixel the weighted sum of old ones.
+fn along(line: &[u8], columns: &[Window], output: &mut [u8]) {
+    for (pixel, window) in output.as_chunks_mut::<3>().0.iter_mut().zip(columns) {
+        let source = &line[window.start * 3..];
+        *pixel = [0, 1, 2].map(|channel| window.sum(|tap| source[tap * 3 + channel]));
+    }
+}
+
+/// Some rows of the new image, each the weighted sum of old lines that were resized before.
+fn across_then_down(image: &Image, columns: &[Window], rows: &[Window], output: &mut [u8]) {
     let n_values = columns.len() * 3;
     let mut sums = vec![1_i64 << (PRECISION - 1); output.len()]; // [rows, width, 3], a half for rounding
     let mut wide = vec![0; n_values]; // [width, 3]
@@ -89,11 +123,7 @@ fn band(image: &Image, columns: &[Window], rows: &[Window], output: &mut [u8]) {
     let end = rows.iter().map(|row| row.start + row.weights.len()).max().unwrap_or(0);
     for y in first..end {
         // 1. along the line
-        let line = &image.pixels[y * image.width * 3..][..image.width * 3];
-        for (pixel, window) in wide.as_chunks_mut::<3>().0.iter_mut().zip(columns) {
-            let source = &line[window.start * 3..];
-            *pixel = [0, 1, 2].map(|channel| window.sum(|tap| source[tap * 3 + channel]));
-        }
+        along(&image.pixels[y * image.width * 3..][..image.width * 3], columns, &mut wide);
         // 2. into the rows that it is a part of
         for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(n_values)) {
             let Some(weight) = y.checked_sub(row.start).and_then(|tap| row.weights.get(tap)) else { continue };
@@ -176,13 +206,37 @@ mod tests {
         (0..height * width * 3).map(|place| across((place / (width * 3), place % (width * 3)))).collect()
     }
 
+    /// An image of numbers that repeat only after 251 of them.
+    fn speckled(width: usize, height: usize) -> Image {
+        Image { width, height, pixels: (0..width * height * 3).map(|i| (i * 7919 % 251) as u8).collect() }
+    }
+
+    /// `numpy.arange(5 * 20 * 3) * 7919 % 251` as an image of 20 rows, `.resize((3, 2), filter)` of Pillow 13.0.0.
+    #[test]
+    fn an_image_that_loses_most_of_its_rows_is_resized_down_before_across() {
+        let bilinear = [135, 118, 129, 118, 128, 128, 127, 135, 123, 133, 123, 127, 117, 123, 122, 117, 135, 118];
+        let bicubic = [134, 116, 131, 117, 130, 128, 128, 136, 122, 135, 124, 127, 117, 123, 121, 117, 134, 117];
+        for (filter, expected) in [(Filter::Bilinear, bilinear), (Filter::Bicubic, bicubic)] {
+            assert_eq!(resize(&speckled(5, 20), 3, 2, filter).pixels, expected, "{filter:?}");
+        }
+    }
+
+    /// The last heights at which `ImagingResampleInner` of Pillow 13.0.0 goes across first, by its own condition.
+    #[test]
+    fn down_comes_first_where_twice_as_many_rows_as_columns_are_lost() {
+        for (width, new, last_across) in
+            [(31, [24, 24], 38), (100, [20, 60], 220), (80, [20, 80], 200), (40, [40, 20], 20)]
+        {
+            assert!(!down_first([width, last_across], new), "{width} × {last_across}");
+            assert!(down_first([width, last_across + 1], new), "{width} × {}", last_across + 1);
+        }
+    }
+
     #[test]
     fn bands_give_the_bytes_of_two_whole_passes() {
         let filters = [Filter::Lanczos, Filter::Bilinear, Filter::Bicubic, Filter::Box, Filter::Hamming];
-        for (old, new) in [([7, 150], [19, 40]), ([53, 9], [5, 37]), ([3, 400], [2, 1]), ([1, 5], [4, 90])] {
-            let n = old[0] * old[1] * 3;
-            let pixels = (0..n).map(|i| (i * 7919 % 251) as u8).collect();
-            let image = Image { width: old[0], height: old[1], pixels };
+        for (old, new) in [([70, 150], [19, 70]), ([53, 9], [5, 37]), ([200, 390], [2, 1]), ([1, 5], [4, 90])] {
+            let image = speckled(old[0], old[1]);
             for filter in filters {
                 let found = resize(&image, new[0], new[1], filter);
                 assert_eq!([found.width, found.height], new);
