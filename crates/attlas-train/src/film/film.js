@@ -30,10 +30,13 @@ failed.hidden = !film.complaint;
 const bar = document.getElementById("bar").getContext("2d");
 palette.forEach((colour, i) => { bar.fillStyle = "rgb(" + colour + ")"; bar.fillRect(i, 0, 1, 1); });
 
+let widest = 0;
 const images = film.heads.map(head => {
   const rows = head.rows.length, columns = head.columns.length;
-  const left = 74, top = 66, cell = Math.min(24, 200 / Math.max(rows, columns) + 4), size = 10;
-  const width = left + columns * cell + 6, height = top + rows * cell + 6;
+  // rows no lower than their labels, and room for the slanting label of the last column
+  const left = 74, top = 66, right = 40, size = 10, cell = Math.max(size + 1, Math.min(24, 200 / Math.max(rows, columns) + 4));
+  const width = left + columns * cell + right, height = top + rows * cell + 6;
+  widest = Math.max(widest, width);
   const svg = node("svg", { viewBox: "0 0 " + width + " " + height, role: "img", "aria-label": head.kind + " head " + head.name });
   const image = node("image", { x: left, y: top, width: columns * cell, height: rows * cell, preserveAspectRatio: "none", style: "image-rendering: pixelated" });
   svg.append(image);
@@ -57,6 +60,8 @@ const images = film.heads.map(head => {
     return canvas.toDataURL();
   }).map(url => () => image.setAttribute("href", url));
 });
+// cards so wide that labels keep nine tenths of their size, within the page
+document.getElementById("heads").style.gridTemplateColumns = "repeat(auto-fill, minmax(min(100%, " + Math.max(280, Math.ceil(0.9 * widest) + 26) + "px), 1fr))";
 
 const W = 440, H = 150, L = 38, B = 24;
 const last = film.curve.length ? film.curve[film.curve.length - 1].step : 1;
