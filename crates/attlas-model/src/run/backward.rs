@@ -14,7 +14,6 @@ use crate::Error;
 pub use crate::block::backward::Rules;
 use crate::block::backward::{Back, EmbeddingGradient, Gradient, Halt, Sums};
 use crate::block::pass::{Array, Keep, Next, Pass, Plan, Progress, Purpose, Site, Watch};
-use crate::block::state::Source;
 use crate::block::weights::{ReadoutWeights, StackWeights, Transformer};
 use crate::block::workspace::Workspace;
 use crate::config::{Readout, Reads, Stack};
@@ -262,9 +261,7 @@ impl Model {
         let (encoder, decoder) = (of_stack(Kind::Encoder), of_stack(Kind::Decoder));
         let (mut gradient, mut target) = (d_hidden, EmbeddingGradient::default());
         if let Some(stack) = self.transformer.stack(Kind::Decoder) {
-            let valid = batch.source_valid.as_deref();
-            let source =
-                encoder.last().map(|hidden| Source { hidden, n: batch.n_source, places: &[], valid, packing: None });
+            let source = encoder.last().map(|hidden| batch.encoded(hidden, &[]));
             let found = stack.go_back(back, batch.target(), source, &decoder, gradient, watch);
             let found = found.map_err(|halt| self.halted(halt))?;
             (gradient, target) = (found.source, found.embedding);

@@ -8,7 +8,7 @@ use super::backward::Words;
 use super::input::Input;
 use super::seen::with_images;
 use crate::Error;
-use crate::block::state::{Batch, FeatureBatch};
+use crate::block::state::{Batch, FeatureBatch, Source};
 
 /// The ids of several texts, made equally long, or the features of several images or sounds.
 pub(crate) struct PaddedBatch<'a> {
@@ -93,6 +93,11 @@ impl PaddedBatch<'_> {
             valid: self.source_valid.as_deref(),
             packing: None,
         }
+    }
+
+    /// What cross-attention reads: the encoder's rows and what is added to them for keys, both `[n_items, n_source, d_source]`.
+    pub fn encoded<'b>(&'b self, hidden: &'b [f32], places: &'b [f32]) -> Source<'b> {
+        Source { hidden, n: self.n_source, places, valid: self.source_valid.as_deref(), packing: None }
     }
 
     /// The rows of target tokens that are not those of the table: what was given, or those with images.

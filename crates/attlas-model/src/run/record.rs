@@ -15,7 +15,7 @@ use super::objects::Object;
 use super::seen::with_images;
 use crate::Error;
 use crate::block::pass::{Array, Next, Pass, Plan, Progress, Purpose, Site, Watch};
-use crate::block::state::{Source, StackState};
+use crate::block::state::StackState;
 use crate::block::workspace::Workspace;
 use crate::config::{Pooled, Readout, Stack};
 use crate::model::Model;
@@ -269,15 +269,8 @@ impl Model {
             None => None,
         };
         // 2. the decoder
-        let source_valid = batch.source_valid.as_deref();
         let places = self.transformer.source_places(batch.source());
-        let source = encoded.as_ref().map(|hidden| Source {
-            hidden,
-            n: batch.n_source,
-            places: &places,
-            valid: source_valid,
-            packing: None,
-        });
+        let source = encoded.as_ref().map(|hidden| batch.encoded(hidden, &places));
         let decoded = match self.transformer.stack(Kind::Decoder) {
             Some(stack) => Some(stack.run(batch.target(), source, &mut decoder, plan, watch, &mut workspace)?),
             None => None,
@@ -288,7 +281,7 @@ impl Model {
             _ => None,
         };
         // 4. what is left
-        let target_valid = batch.target_valid.as_deref();
+        let (source_valid, target_valid) = (batch.source_valid.as_deref(), batch.target_valid.as_deref());
         let seen = Seen { plan, n_items: inputs.len(), encoder, decoder, source_valid, target_valid };
         let (layers, kept) = seen.collect(&self.transformer);
         let next = match &decoded {

@@ -10,7 +10,7 @@ use super::input::Input;
 use super::record::Run;
 use crate::Error;
 use crate::block::pass::{Array, Next, Pass, Plan, Purpose, Site};
-use crate::block::state::{Source, StackState};
+use crate::block::state::StackState;
 use crate::block::workspace::Workspace;
 use crate::config::Readout;
 use crate::model::{Model, Side};
@@ -92,15 +92,8 @@ impl Model {
             None => None,
         };
         // 2. the decoder, from there or whole
-        let source_valid = batch.source_valid.as_deref();
         let places = self.transformer.source_places(batch.source());
-        let source = encoded.as_ref().map(|hidden| Source {
-            hidden,
-            n: batch.n_source,
-            places: &places,
-            valid: source_valid,
-            packing: None,
-        });
+        let source = encoded.as_ref().map(|hidden| batch.encoded(hidden, &places));
         let decoded = match self.transformer.stack(Kind::Decoder) {
             Some(stack) => {
                 let first = if start.in_decoder { start.layer } else { 0 };
@@ -110,7 +103,7 @@ impl Model {
             }
             None => None,
         };
-        let target_valid = batch.target_valid.as_deref();
+        let (source_valid, target_valid) = (batch.source_valid.as_deref(), batch.target_valid.as_deref());
         let seen = Seen { plan, n_items, encoder, decoder, source_valid, target_valid };
         let firsts = if start.in_decoder { [0, start.layer] } else { [start.layer, 0] };
         let (_, kept) = seen.collect_from(firsts, &self.transformer);
@@ -135,15 +128,8 @@ impl Model {
             Some(encoder) => Some(&states(Kind::Encoder, encoder.config.blocks.len())?.values),
             None => None,
         };
-        let source_valid = padded.source_valid.as_deref();
         let places = self.transformer.source_places(padded.source());
-        let source = encoded.map(|hidden| Source {
-            hidden,
-            n: padded.n_source,
-            places: &places,
-            valid: source_valid,
-            packing: None,
-        });
+        let source = encoded.map(|hidden| padded.encoded(hidden, &places));
         let pass = Pass::keeping([]);
         let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
         let batch = if in_decoder { padded.target() } else { padded.source() };
