@@ -8,6 +8,7 @@ use super::assignment::cheapest;
 use super::common::common_places;
 use super::distance::{median, pairs};
 use super::divergence::{Distributions, Maps};
+use super::rows::evenly;
 use super::{MAX_DIVERGENCE, Sums};
 use crate::{Error, HeadId, Item, Kind, Layer, Recording, Tokens};
 
@@ -258,7 +259,7 @@ impl<'a> Side<'a> {
     fn sample(&mut self, n_pairs: usize) {
         let n = self.text.queries.len();
         let n_rows = Maps::n_sampled(n, self.text.keys.len(), n_pairs);
-        self.rows = (0..n_rows).map(|row| row * n / n_rows).collect();
+        self.rows = evenly(n, n_rows).collect();
         for maps in &mut self.maps {
             maps.queries = self.rows.iter().map(|&row| maps.queries[row]).collect();
         }

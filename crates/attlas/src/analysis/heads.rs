@@ -11,7 +11,7 @@ use super::{Annotations, Columns, Gathered, Geometry, MEASURES, Measure, Reads, 
 use crate::{Error, HeadId, Item, Kind, Layer, Recording};
 
 /// Weights read per head and text; longer texts are sampled by evenly spaced rows.
-pub(super) const MAX_WEIGHTS: usize = 1 << 20;
+pub(crate) const MAX_WEIGHTS: usize = 1 << 20;
 
 /// What is known of one head: the sums of every measure that is looked for in its kind of attention.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,8 +6,8 @@ use super::share::interval_at;
 use super::{Gathered, MEASURES, Query, Row, Sample, Sums, Target};
 use crate::Kind;
 
-/// Scores from which a head may be named; two rows make an untrained head look like anything.
-const MIN_SCORES: u64 = 5;
+/// Scores from which a head may be named, and anything is said of one; two rows make an untrained head look like anything.
+pub(crate) const MIN_SCORES: u64 = 5;
 /// The normal distribution's 99 % quantile: by chance alone one head in a hundred of all-or-nothing rows lies so far over a baseline. It is
 /// held against about twenty of them at once.
 const Z_NAMED: f64 = 2.326_347_874_040_841;

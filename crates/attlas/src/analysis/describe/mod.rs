@@ -11,7 +11,7 @@ mod word_order;
 
 use serde::Serialize;
 
-use super::{HeadSums, Measure, Score};
+use super::{HeadSums, MIN_SCORES, Measure, Score};
 use crate::printable::printable;
 use crate::{Error, HeadId, Kind, Recording, Token};
 
@@ -20,9 +20,6 @@ pub const CAPTION: &str = "Attention is where a head looks, not why the model an
 
 /// Sentences at most; the last is the one on what could not be measured.
 pub const MAX_SENTENCES: usize = 10;
-
-/// Rows, words or queries that a sentence rests on at least, as a name does: see [`Measure::names`].
-const MIN_SCORES: u64 = 5;
 
 /// Characters of a token that are quoted at most.
 const MAX_QUOTED: usize = 24;
