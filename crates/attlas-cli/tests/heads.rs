@@ -4,6 +4,8 @@ mod common;
 
 use std::fs;
 
+use attlas::attention::Shape;
+use attlas::{Buffer, Item, Kind, Layer, Provenance, Recording, Tokens};
 use common::{Command, folder};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -151,4 +153,36 @@ fn the_built_in_set_finds_duplicates_on_random_tokens_and_the_rest_on_sentences(
 fn mentions_in_a_file_are_given_with_an_equals_sign() {
     let problem = Command::new(["heads", "--coref", "mentions.jsonl"]).run().fails(2).to_owned();
     assert!(problem.contains("--coref=mentions.jsonl"), "{problem}");
+}
+
+/// Writes a recording of one encoder head on five tokens that look at themselves, the last with this weight on the first; its name.
+fn save_with(folder: &TempDir, of_last: f32) -> &'static str {
+    let n = 5;
+    let mut weights = vec![0.0; n * n]; // [n, n]
+    (0..n).for_each(|query| weights[query * n + query] = 1.0);
+    weights[(n - 1) * n] = of_last;
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
+    let recording = Recording {
+        items: vec![Item { source: Tokens::from_labels(["a", "b", "c", "d", "e"]), ..Item::default() }],
+        layers: vec![Layer::new(Kind::Encoder, 0, shape, Buffer::from(weights))],
+        provenance: Provenance::default(),
+    };
+    recording.save(&folder.path().join("run.safetensors")).expect("it is written");
+    "run.safetensors"
+}
+
+#[test]
+fn a_question_about_a_map_that_fails_its_checks_is_answered_and_ends_with_1() {
+    let folder = folder();
+    let name = save_with(&folder, f32::NAN);
+    fs::write(folder.path().join("p.csv"), "1,0,0,0,0\n".repeat(5)).expect("it is written");
+    for asked in [["--query", "e", "--key", "a"].as_slice(), &["--like", "p.csv"]] {
+        let run = Command::new([&["heads", name, "--json"], asked].concat()).in_folder(&folder).run();
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert!(run.stderr.contains("fails its checks"), "{}", run.stderr);
+        let rows: Vec<Value> = serde_json::from_str(&run.stdout).expect("rows");
+        assert_eq!(rows[0]["absent"], "some weights are no finite numbers");
+    }
+    let sound = save_with(&folder, 0.0);
+    Command::new(["heads", sound, "--query", "e", "--key", "a"]).in_folder(&folder).run().succeeds();
 }

@@ -161,8 +161,8 @@ pub fn run(arguments: &AlignArguments, terminal: &mut Terminal) -> Result<Outcom
     let n_skipped = each(&texts, reverse.as_ref(), &arguments.run, &mut |text| work.align(text))?;
     work.say_how();
     work.write(picture, &indices, n_skipped, terminal)?;
-    let outcome = checks::outcome(work.complaint.as_deref());
-    Ok(if n_skipped > 0 && outcome == Outcome::Done { Outcome::SomeSkipped } else { outcome })
+    let skipped = if n_skipped > 0 { Outcome::SomeSkipped } else { Outcome::Done };
+    Ok(checks::outcome(work.complaint.as_deref()).or(skipped))
 }
 
 /// Whether a file is named as pictures are.

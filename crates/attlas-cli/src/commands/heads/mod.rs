@@ -160,7 +160,8 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
     if let Some(output) = arguments.output.as_ref().filter(|_| !arguments.json) {
         writeln!(terminal, "\n{}", terminal.bold(&printable(&output.display().to_string())))?;
     }
-    Ok(if found.skipped { Outcome::SomeSkipped } else { checks::outcome(found.complaint.as_deref()) })
+    let skipped = if found.skipped { Outcome::SomeSkipped } else { Outcome::Done };
+    Ok(checks::outcome(found.complaint.as_deref()).or(skipped))
 }
 
 /// Refuses options that would do nothing.
