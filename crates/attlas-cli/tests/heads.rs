@@ -83,6 +83,19 @@ fn heads_are_ranked_by_one_measure_and_by_one_cell() {
 }
 
 #[test]
+fn a_head_without_a_name_is_told_why_where_its_score_or_its_text_would_let_one_expect_it() {
+    // one word of the dictionary: scores of 0 and 1
+    let ranked = Command::new(["heads", TEXT, "--find", "alignment"]).run();
+    let lines: Vec<&str> = ranked.succeeds().stdout.lines().filter(|line| line.starts_with("cross ")).collect();
+    let (right, wrong): (Vec<&str>, Vec<&str>) = lines.into_iter().partition(|line| line.contains(" 1.00 1.00"));
+    assert!(!right.is_empty() && right.iter().all(|line| line.contains(" 1      too few ")), "{}", ranked.stdout);
+    assert!(!wrong.iter().any(|line| line.contains("too few")), "{}", ranked.stdout);
+    let short = Command::new(["heads", "cat", "--kind", "encoder"]).run();
+    let said = "encoder  all 24 have no name: 2 queries are too few, it takes 5";
+    assert!(short.succeeds().stdout.lines().any(|line| line == said), "{}", short.stdout);
+}
+
+#[test]
 fn heads_are_ranked_by_a_pattern_drawn_by_hand() {
     let folder = folder();
     // the token before, of eight

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use attlas::Kind;
-use attlas::analysis::{HeadClass, HeadSums, Measure, Score, Standout, classes, layer_profiles};
+use attlas::analysis::{HeadClass, HeadSums, MIN_SCORES, Measure, Score, Standout, Unnamed, classes, layer_profiles};
 
 use super::sources::Measured;
 use crate::failure::Failure;
@@ -40,11 +40,8 @@ pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Fail
         let n_silent = of_kind.len() - named.len() - n_broken;
         if n_silent > 0 {
             let some = if named.is_empty() && n_broken == 0 { "all" } else { "the other" };
-            writeln!(
-                terminal,
-                "{}",
-                terminal.dim(&format!("{:<8} {some} {n_silent} stand out for nothing", kind.name()))
-            )?;
+            let why = why_silent(found, kind);
+            writeln!(terminal, "{}", terminal.dim(&format!("{:<8} {some} {n_silent} {why}", kind.name())))?;
         }
     }
     print_profiles(found, terminal)?;
@@ -55,6 +52,19 @@ pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Fail
         found.measured_on
     );
     print_legend(&legend, found, terminal)
+}
+
+/// Why heads of a kind have no name, to follow on how many they are.
+fn why_silent(found: &Measured, kind: Kind) -> String {
+    match found.heads.iter().filter(|head| head.kind == kind).map(|head| head.n_queries).max() {
+        Some(n @ ..MIN_SCORES) => {
+            format!(
+                "have no name: {n} {} too few, it takes {MIN_SCORES}",
+                if n == 1 { "query is" } else { "queries are" }
+            )
+        }
+        _ => "stand out for nothing".to_owned(),
+    }
 }
 
 /// Whether this is the head of a class, and weights that are no numbers leave it without a name.
@@ -128,8 +138,8 @@ pub fn print_ranking(found: &Measured, measure: &Measure, terminal: &mut Termina
         match score {
             Ok(score) => {
                 let variant = score.variant.map_or(String::new(), |variant| format!("  {variant}"));
-                let named = if measure.names(&score) { "yes" } else { "" };
-                let line = format!("{place} {} {named:<5}{variant}", numbers(&score));
+                let named = named_in_words(measure.unnamed(&score));
+                let line = format!("{place} {} {named:<8}{variant}", numbers(&score));
                 writeln!(terminal, "{}", line.trim_end())?;
             }
             Err(reason) => {
@@ -138,9 +148,24 @@ pub fn print_ranking(found: &Measured, measure: &Measure, terminal: &mut Termina
             }
         }
     }
-    let threshold = measure.threshold.map_or("no threshold".to_owned(), |score| format!("threshold {score}"));
+    let threshold = measure.threshold.map_or("no threshold, so no head is named for it".to_owned(), |score| {
+        format!(
+            "threshold {score}; a score that reaches it names no head where it is a mean of fewer than {MIN_SCORES} (too few), or where \
+             the baseline may give as much by chance (chance)"
+        )
+    });
     let legend = format!("{}: {}; {threshold}. {}.", measure.name, measure.says, found.measured_on);
     print_legend(&legend, found, terminal)
+}
+
+/// Whether a head is named, and why not where its score alone would do.
+fn named_in_words(unnamed: Option<Unnamed>) -> &'static str {
+    match unnamed {
+        None => "yes",
+        Some(Unnamed::Few) => "too few",
+        Some(Unnamed::Chance) => "chance",
+        Some(Unnamed::Below | Unnamed::NoThreshold) => "",
+    }
 }
 
 fn print_legend(legend: &str, found: &Measured, terminal: &mut Terminal) -> Result<(), Failure> {
