@@ -39,6 +39,11 @@ impl HeadSums {
         self.n_queries += other.n_queries;
     }
 
+    /// Whether some of the head's weights are no finite numbers: then some measures say nothing of it.
+    pub fn is_broken(&self) -> bool {
+        self.sums.iter().flat_map(|(_, sums)| sums).any(|sums| sums.n_not_finite > 0)
+    }
+
     /// What the head scores under each measure that is looked for in its kind, or why there is no score.
     pub fn scores_or_reasons(&self) -> impl Iterator<Item = (&'static Measure, Result<Score, String>)> {
         self.sums.iter().map(|(measure, sums)| (*measure, measure.score(sums).ok_or_else(|| measure.absence(sums))))

@@ -69,8 +69,7 @@ fn why_silent(found: &Measured, kind: Kind) -> String {
 
 /// Whether this is the head of a class, and weights that are no numbers leave it without a name.
 fn is_unmeasured(head: &HeadSums, class: &HeadClass) -> bool {
-    let has_broken = || head.sums.iter().flat_map(|(_, sums)| sums).any(|sums| sums.n_not_finite > 0);
-    (head.kind, head.head) == (class.kind, class.head) && class.named.is_empty() && has_broken()
+    (head.kind, head.head) == (class.kind, class.head) && class.named.is_empty() && head.is_broken()
 }
 
 /// `previous token        0.90  0.11     0.86 to 0.94   120  also local`.

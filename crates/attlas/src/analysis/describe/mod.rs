@@ -98,7 +98,7 @@ pub fn describe(recording: &Recording, item: usize, heads: &[HeadSums]) -> Resul
     for kind in [Kind::Cross, Kind::Encoder, Kind::Decoder] {
         let all: Vec<&HeadSums> = heads.iter().filter(|head| head.kind == kind).collect();
         found.extend(absent::broken(kind, &all));
-        let sound = all.into_iter().filter(|head| !absent::is_broken(head)).collect();
+        let sound = all.into_iter().filter(|head| !head.is_broken()).collect();
         found.extend(OfKind { recording, item, kind, heads: sound }.sentences()?);
     }
     let last = absent::not_measured(heads);
