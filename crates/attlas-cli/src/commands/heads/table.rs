@@ -7,8 +7,8 @@ use attlas::analysis::{HeadClass, HeadSums, MIN_SCORES, Measure, Score, Standout
 
 use super::sources::Measured;
 use crate::failure::Failure;
-use crate::measures::number;
-use crate::terminal::{Terminal, printable, wrapped};
+use crate::measures::{number, print_complaint};
+use crate::terminal::{Terminal, wrapped};
 use crate::words::counted;
 
 /// The heads that are named, the strongest first, then how many are not; then what each layer does.
@@ -169,10 +169,5 @@ fn named_in_words(unnamed: Option<Unnamed>) -> &'static str {
 
 fn print_legend(legend: &str, found: &Measured, terminal: &mut Terminal) -> Result<(), Failure> {
     terminal.notes([legend])?;
-    if let Some(complaint) = &found.complaint {
-        for line in wrapped(&format!("Not sound: {complaint}."), terminal.width) {
-            writeln!(terminal, "{}", terminal.bold(&printable(&line)))?;
-        }
-    }
-    Ok(())
+    print_complaint(found.complaint.as_deref(), terminal)
 }
