@@ -4,8 +4,6 @@ mod drawn;
 mod json;
 mod table;
 
-use std::ops::Range;
-
 use attlas::analysis::{CHAT_MARKS, Received, Span, Sums, roles, turns};
 use attlas::{Item, Layer, Recording, TokenRole, Tokens};
 
@@ -14,7 +12,7 @@ pub use json::print_json;
 pub use table::print_table;
 
 use crate::failure::Failure;
-use crate::inputs::{NamedSpan, Span as AskedSpan};
+use crate::inputs::NamedSpan;
 use crate::terminal::remark;
 
 /// What one text's tokens receive, map by map.
@@ -185,12 +183,13 @@ pub fn no_two_alike(spans: &[NamedSpan]) -> Result<(), Failure> {
 pub fn spans_of(asked: &[NamedSpan], tokens: &Item, layer: &Layer, item: Option<usize>) -> Result<Vec<Span>, Failure> {
     let keys = layer.key_tokens(tokens);
     let n_keys = layer.shape.n_keys;
+    let n = keys.unpadded(n_keys).len();
     let mut spans = Vec::with_capacity(asked.len());
     for NamedSpan { name, range } in asked {
-        let span = Span::of(name, range_of(range, keys, n_keys), keys, n_keys);
+        let span = Span::of(name, range.range(n), keys, n_keys);
         spans.push(span.ok_or_else(|| {
             let of_text = item.map_or(String::new(), |item| format!(" of text {item}"));
-            let (n, end) = (keys.unpadded(n_keys).len(), range.end.map_or(String::new(), |end| end.to_string()));
+            let end = range.end.map_or(String::new(), |end| end.to_string());
             Failure::Usage(format!(
                 "--span {name}: tokens {}:{end} are outside the keys{of_text}, which are 0:{n}",
                 range.start
@@ -209,9 +208,4 @@ fn say_overlaps(spans: &[Span]) {
             remark(&format!("the spans {} and {} share tokens: their shares do not add up", other.name, span.name));
         }
     }
-}
-
-/// The positions that a span means, whose open end is that of the tokens.
-pub fn range_of(span: &AskedSpan, tokens: &Tokens, n: usize) -> Range<usize> {
-    span.start..span.end.unwrap_or_else(|| tokens.unpadded(n).len().max(span.start.saturating_add(1)))
 }
