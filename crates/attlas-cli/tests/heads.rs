@@ -140,6 +140,36 @@ fn a_file_of_lines_is_measured_together_and_rare_tokens_by_its_own_counts() {
 }
 
 #[test]
+fn the_tokens_of_a_corpus_are_counted_and_not_the_lines_that_hold_it() {
+    let folder = folder();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("it is written");
+    write("a.txt", "The cat sat.\nThe cat ran.\n");
+    write("a.jsonl", "{\"id\": 7, \"text\": \"The cat sat.\"}\n{\"text\": \"The cat ran.\"}\n");
+    let words = |verb: &str| {
+        let word = |(id, form): (usize, &str)| format!("{id}\t{form}\t_\t_\t_\t_\t_\t_\t_\t_\n");
+        [(1, "The"), (2, "cat"), (3, verb)].map(word).concat() + "4\t.\t_\t_\t_\t_\t_\t_\t_\t_\n\n"
+    };
+    let sentence = |verb: &str| format!("# text = The cat {verb}.\n{}", words(verb));
+    write("a.conllu", &(sentence("sat") + &sentence("ran")));
+    let rare = |file: &str| {
+        let words = ["heads", TEXT, "--counts", file, "--kind", "encoder", "--json"];
+        let run = Command::new(words).in_folder(&folder).run();
+        let rows: Vec<Value> = serde_json::from_str(&run.succeeds().stdout).expect("rows");
+        rows.into_iter().filter(|row| row["measure"] == "rare").collect::<Vec<_>>()
+    };
+    let of_lines = rare("a.txt");
+    assert!(of_lines.len() == 24 && of_lines.iter().all(|row| row["score"].is_number()), "{of_lines:?}");
+    assert_eq!(rare("a.jsonl"), of_lines);
+    assert_eq!(rare("a.conllu"), of_lines);
+    write("b.jsonl", "{\"text\": 7}\n");
+    let wrong = Command::new(["heads", TEXT, "--counts", "b.jsonl"]).in_folder(&folder).run();
+    assert!(wrong.fails(3).contains("b.jsonl: line 1 has a number in the field \"text\""), "{}", wrong.stderr);
+    write("empty.txt", "\n");
+    let wrong = Command::new(["heads", TEXT, "--counts", "empty.txt"]).in_folder(&folder).run();
+    assert!(wrong.fails(3).contains("empty.txt has no text whose tokens could be counted"), "{}", wrong.stderr);
+}
+
+#[test]
 fn measures_are_defined_without_a_model() {
     let text = Command::new(["heads", "--measures"]).run();
     text.succeeds();
