@@ -90,7 +90,7 @@ fn print_notes(file: &SurveyFile, terminal: &mut Terminal) -> Result<(), Failure
     };
     let how = format!(
         "Intervals are of resampled shards of texts, since rows of a text are not independent.{few} Named are scores that reach \
-         the threshold and whose interval lies over the baseline, where there is one. Weights are not importance."
+         the threshold and lie over the baseline, where there is one, by more than chance would have it. Weights are not importance."
     );
     terminal.notes([&how])?;
     let about = &file.about;
