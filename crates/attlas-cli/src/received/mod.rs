@@ -77,6 +77,14 @@ impl OfText<'_> {
         map.head.map_or_else(|| format!("L{}", map.layer), |head| format!("L{}H{head}", map.layer))
     }
 
+    /// `40 queries`: how many were read.
+    pub fn queries_in_words(&self) -> String {
+        match self.maps.first().map_or(0, |map| map.n_rows) {
+            1 => "1 query".to_owned(),
+            n => format!("{n} queries"),
+        }
+    }
+
     /// Which maps these are: `mean of 8 heads of each layer`, `L3H7`, `every head`.
     pub fn which(&self) -> String {
         let n_heads = self.layer.shape.n_heads;
