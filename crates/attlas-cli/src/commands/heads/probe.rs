@@ -24,8 +24,8 @@ const DRAWS: usize = 10;
 /// Tokens of the first of them before they repeat; each further draw has two more, so that no offset fits two of them.
 const FIRST_PERIOD: usize = 12;
 
-/// Measures a model on the built-in set.
-pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) -> Result<Measured, Failure> {
+/// Refuses options that say something of a text, and models that read none.
+fn refuse_idle(model: &Model, options: &RunArguments) -> Result<(), Failure> {
     let given = [
         (!options.target.is_empty(), "--target"),
         (options.beam.is_some(), "--beam"),
@@ -36,13 +36,19 @@ pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) ->
             "{option} is for a TEXT, and none was given: the built-in set is run as it is"
         )));
     }
-    let side = if model.has(Side::Source) { Side::Source } else { Side::Target };
     if model.reads_images() || model.reads_sounds() {
         return Err(Failure::Usage(format!(
             "{} reads no text, and the built-in set is of texts; give an image or a sound",
             model.name()
         )));
     }
+    Ok(())
+}
+
+/// Measures a model on the built-in set.
+pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) -> Result<Measured, Failure> {
+    refuse_idle(model, options)?;
+    let side = if model.has(Side::Source) { Side::Source } else { Side::Target };
     let random: Vec<Input> = repeats(model)?.into_iter().filter(|input| fits(model, input)).collect();
     let mut what = vec![format!("random tokens repeated twice ({})", counted(random.len(), "draw"))];
     let mut parts = vec![(random, true)];
