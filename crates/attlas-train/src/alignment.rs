@@ -215,7 +215,11 @@ fn head_accuracy(id: HeadId, rows: &'static str, sums: &Sums) -> HeadAccuracy {
         low: interval.map(|interval| interval.0),
         high: interval.map(|interval| interval.1),
         n_rows: sums.n,
-        absent: (sums.n == 0).then_some("no sentence pair has a word pair of the dictionary"),
+        absent: match sums {
+            Sums { n_not_finite: 1.., .. } => Some("some weights are no finite numbers"),
+            Sums { n: 0, .. } => Some("no sentence pair has a word pair of the dictionary"),
+            _ => None,
+        },
     }
 }
 
@@ -228,14 +232,16 @@ struct Case {
 }
 
 /// Which cases the arg-max of a word map gets right; the row is found by its word, since rows are named differently
-/// when read and when predicted.
+/// when read and when predicted. A row with a weight that is no finite number is neither right nor wrong.
 fn scores(grid: &Grid, cases: &[Case]) -> Sums {
     let rows = words(&grid.rows);
     let links = links(grid);
     let mut sums = Sums::default();
     for case in cases {
         let row = only(&rows, &case.row_word);
-        sums.add(sample(links.iter().any(|link| Some(link.row) == row && link.column == case.column), case));
+        let found = sample(links.iter().any(|link| Some(link.row) == row && link.column == case.column), case);
+        let is_sound = row.is_none_or(|row| grid.row(row).iter().all(|weight| weight.is_finite()));
+        sums.add(if is_sound { found } else { Sample { score: f64::NAN, ..found } });
     }
     sums
 }
@@ -317,6 +323,17 @@ mod tests {
         let grid = Grid { weights: vec![0.8, 0.1, 0.1, 0.1, 0.2, 0.7, 0.5, 0.3, 0.2], rows: target, columns: source };
         let right = scores(&grid, &cases);
         assert_eq!((right.n, right.mean()), (2, Some(0.5)), "pomme looks at apple, rouge at a");
+    }
+
+    #[test]
+    fn a_head_with_a_weight_that_is_no_number_has_no_score_and_a_reason() {
+        let (source, target) = (Tokens::from_labels(["a", "red"]), Tokens::from_labels(["un", "rouge"]));
+        let cases = Probe::default().cases(&target, &source);
+        let grid = Grid { weights: vec![0.8, 0.2, f32::NAN, 0.9], rows: target, columns: source };
+        let found = head_accuracy(HeadId { layer: 0, head: 0 }, "read", &scores(&grid, &cases));
+        assert_eq!((found.score, found.absent), (None, Some("some weights are no finite numbers")));
+        let without = head_accuracy(HeadId { layer: 0, head: 0 }, "read", &Sums::default());
+        assert_eq!(without.absent, Some("no sentence pair has a word pair of the dictionary"));
     }
 
     #[test]
