@@ -83,7 +83,7 @@ pub fn titles_width<'a>(titles: impl IntoIterator<Item = &'a str>) -> usize {
     titles.into_iter().map(width).fold(MIN_TITLE, usize::max) + 1
 }
 
-/// How much text the scores are about: `Measured on these 3 texts together (encoder up to 8 × 8 tokens; --text N: one alone)`.
+/// How much text the scores are about: `Measured on 3 texts together (each up to encoder 8 × 8 tokens; --text N: one alone)`.
 pub fn measured_on(recording: &Recording, item: Option<usize>) -> String {
     let n_items = recording.items.len();
     let items = item.map_or(0..n_items, |item| item..item + 1);

@@ -85,7 +85,7 @@ impl OfText<'_> {
         }
     }
 
-    /// Which maps these are: `mean of 8 heads of each layer`, `L3H7`, `every head`.
+    /// Which maps these are: `mean over the heads of each layer`, `L3H7`, `each head by itself`.
     pub fn which(&self) -> String {
         let n_heads = self.layer.shape.n_heads;
         match self.maps.as_slice() {
