@@ -162,7 +162,11 @@ pub fn run(arguments: &AlignArguments, terminal: &mut Terminal) -> Result<Outcom
     work.say_how();
     work.write(picture, &indices, n_skipped, terminal)?;
     let skipped = if n_skipped > 0 { Outcome::SomeSkipped } else { Outcome::Done };
-    Ok(checks::outcome(work.complaint.as_deref()).or(skipped))
+    let complaint = match work.complaint {
+        None => texts.complaint()?,
+        complaint => complaint,
+    };
+    Ok(checks::outcome(complaint.as_deref()).or(skipped))
 }
 
 /// Whether a file is named as pictures are.
