@@ -17,32 +17,7 @@ pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Fail
     writeln!(terminal, "{}", terminal.bold("kind     head     does                  score baseline 95 % interval  n"))?;
     for kind in Kind::ALL {
         let of_kind: Vec<&HeadClass> = classes.iter().filter(|class| class.kind == kind).collect();
-        let mut named: Vec<&HeadClass> = of_kind.iter().copied().filter(|class| !class.named.is_empty()).collect();
-        named.sort_by(|a, b| {
-            let [one, other] = [a, b].map(|class| &class.named[0]);
-            let order = other.strength().total_cmp(&one.strength());
-            order.then(other.score.value.total_cmp(&one.score.value)).then(a.head.cmp(&b.head))
-        });
-        for class in &named {
-            let line = format!("{:<8} {:<8} {}", kind.name(), class.head.to_string(), standing(&class.named));
-            writeln!(terminal, "{}", line.trim_end())?;
-        }
-        let is_broken = |class: &&&HeadClass| found.heads.iter().any(|head| is_unmeasured(head, class));
-        let n_broken = of_kind.iter().filter(is_broken).count();
-        if n_broken > 0 {
-            let cannot = "cannot be measured: some weights are no finite numbers";
-            writeln!(
-                terminal,
-                "{}",
-                terminal.bold(&format!("{:<8} {} {cannot}", kind.name(), counted(n_broken, "head")))
-            )?;
-        }
-        let n_silent = of_kind.len() - named.len() - n_broken;
-        if n_silent > 0 {
-            let some = if named.is_empty() && n_broken == 0 { "all" } else { "the other" };
-            let why = why_silent(found, kind);
-            writeln!(terminal, "{}", terminal.dim(&format!("{:<8} {some} {n_silent} {why}", kind.name())))?;
-        }
+        print_kind(kind, &of_kind, found, terminal)?;
     }
     print_profiles(found, terminal)?;
     let legend = format!(
@@ -52,6 +27,34 @@ pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Fail
         found.measured_on
     );
     print_legend(&legend, found, terminal)
+}
+
+/// The heads of a kind that are named, the strongest first, then how many are not.
+fn print_kind(kind: Kind, of_kind: &[&HeadClass], found: &Measured, terminal: &mut Terminal) -> Result<(), Failure> {
+    let mut named: Vec<&HeadClass> = of_kind.iter().copied().filter(|class| !class.named.is_empty()).collect();
+    named.sort_by(|a, b| {
+        let [one, other] = [a, b].map(|class| &class.named[0]);
+        let order = other.strength().total_cmp(&one.strength());
+        order.then(other.score.value.total_cmp(&one.score.value)).then(a.head.cmp(&b.head))
+    });
+    for class in &named {
+        let line = format!("{:<8} {:<8} {}", kind.name(), class.head.to_string(), standing(&class.named));
+        writeln!(terminal, "{}", line.trim_end())?;
+    }
+    let is_broken = |class: &&&HeadClass| found.heads.iter().any(|head| is_unmeasured(head, class));
+    let n_broken = of_kind.iter().filter(is_broken).count();
+    if n_broken > 0 {
+        let cannot = "cannot be measured: some weights are no finite numbers";
+        let line = format!("{:<8} {} {cannot}", kind.name(), counted(n_broken, "head"));
+        writeln!(terminal, "{}", terminal.bold(&line))?;
+    }
+    let n_silent = of_kind.len() - named.len() - n_broken;
+    if n_silent > 0 {
+        let some = if named.is_empty() && n_broken == 0 { "all" } else { "the other" };
+        let why = why_silent(found, kind);
+        writeln!(terminal, "{}", terminal.dim(&format!("{:<8} {some} {n_silent} {why}", kind.name())))?;
+    }
+    Ok(())
 }
 
 /// Why heads of a kind have no name, to follow on how many they are.
