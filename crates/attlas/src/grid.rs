@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{AttentionMap, Kind, Tokens};
 
@@ -18,7 +18,7 @@ pub struct Grid {
 }
 
 /// Which token a row of a decoder map is named after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowTokens {
     /// The token the decoder read at this position.
