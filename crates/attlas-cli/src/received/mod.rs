@@ -49,9 +49,9 @@ impl Share {
         self.over_all.mean_baseline().filter(|_| self.has_baseline)
     }
 
-    /// The 95 % interval of the score, cut to what a share can be.
+    /// The 95 % interval of the score: see [`Sums::interval_of_shares`].
     pub fn interval(&self) -> Option<(f64, f64)> {
-        self.over_all.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)))
+        self.over_all.interval_of_shares()
     }
 }
 
@@ -215,5 +215,19 @@ fn say_overlaps(spans: &[Span]) {
         if let Some(other) = spans[..place].iter().find(|other| other.overlaps(span)) {
             remark(&format!("the spans {} and {} share tokens: their shares do not add up", other.name, span.name));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attlas::analysis::{Sample, interval_of_share};
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_no_query_looks_at_is_not_sure_to_be_looked_at_by_none() {
+        let nothing = Sums::of([Sample { score: 0.0, baseline: 0.2 }; 5]);
+        let share = Share { over_all: nothing, where_seen: nothing, has_baseline: true };
+        assert_eq!((share.score(), share.interval()), (Some(0.0), Some(interval_of_share(0.0, 5))));
     }
 }
