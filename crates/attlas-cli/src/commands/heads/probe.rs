@@ -96,13 +96,16 @@ fn fits(model: &Model, input: &Input) -> bool {
         .all(|(side, n_tokens)| n_tokens == 0 || n_tokens <= model.n_positions(side))
 }
 
-/// Forgets the scores that this part of the set is not for.
+/// Forgets the scores that this part of the set is not for; of cross-attention between random tokens everything.
 fn keep(head: &mut HeadSums, is_random: bool) {
+    let is_nothing = is_random && head.kind == Kind::Cross;
     for (measure, sums) in &mut head.sums {
-        let is_for = measure.on_repeats == is_random && !(is_random && head.kind == Kind::Cross);
-        if !is_for {
+        if is_nothing || measure.on_repeats != is_random {
             sums.iter_mut().for_each(|sums| *sums = Default::default());
         }
+    }
+    if is_nothing {
+        (head.n_rows, head.n_queries) = (0, 0);
     }
 }
 
@@ -188,7 +191,8 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
-    use attlas::analysis::MEASURES;
+    use attlas::HeadId;
+    use attlas::analysis::{MEASURES, Sample, Sums};
 
     use super::*;
 
@@ -196,6 +200,22 @@ mod tests {
     fn what_is_scored_on_random_tokens_is_what_copies_are_needed_for() {
         let names: Vec<&str> = MEASURES.iter().filter(|one| one.on_repeats).map(|one| one.name).collect();
         assert_eq!(names, ["duplicate", "induction", "repetition", "tl-previous", "tl-duplicate", "tl-induction"]);
+    }
+
+    #[test]
+    fn random_tokens_leave_nothing_of_cross_attention_and_of_the_rest_what_is_of_copies() {
+        let kept = |kind: Kind, is_random: bool| {
+            let sums = Sums::of([Sample { score: 1.0, baseline: 0.5 }]);
+            let sums = MEASURES.iter().map(|measure| (measure, vec![sums])).collect();
+            let mut head = HeadSums { kind, head: HeadId { layer: 0, head: 0 }, sums, n_rows: 7, n_queries: 9 };
+            keep(&mut head, is_random);
+            let has_score = |name: &str| head.score(name).is_some();
+            (has_score("induction"), has_score("self"), head.n_rows, head.n_queries)
+        };
+        assert_eq!(kept(Kind::Decoder, true), (true, false, 7, 9));
+        assert_eq!(kept(Kind::Decoder, false), (false, true, 7, 9));
+        assert_eq!(kept(Kind::Cross, true), (false, false, 0, 0));
+        assert_eq!(kept(Kind::Cross, false), (false, true, 7, 9));
     }
 
     #[test]
