@@ -164,6 +164,10 @@ fn the_tokens_of_a_corpus_are_counted_and_not_the_lines_that_hold_it() {
     write("b.jsonl", "{\"text\": 7}\n");
     let wrong = Command::new(["heads", TEXT, "--counts", "b.jsonl"]).in_folder(&folder).run();
     assert!(wrong.fails(3).contains("b.jsonl: line 1 has a number in the field \"text\""), "{}", wrong.stderr);
+    write("c.jsonl", "{\"words\": \"a\"}\n");
+    let wrong = Command::new(["heads", TEXT, "--counts", "c.jsonl"]).in_folder(&folder).run();
+    let said = "there is no field \"text\", but \"words\"; tokens are counted in the field or column text";
+    assert!(wrong.fails(3).ends_with(said), "{}", wrong.stderr);
     write("empty.txt", "\n");
     let wrong = Command::new(["heads", TEXT, "--counts", "empty.txt"]).in_folder(&folder).run();
     assert!(wrong.fails(3).contains("empty.txt has no text whose tokens could be counted"), "{}", wrong.stderr);

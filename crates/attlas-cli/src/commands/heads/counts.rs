@@ -4,6 +4,7 @@ use std::path::Path;
 
 use attlas::Tokens;
 use attlas_model::{Model, Side};
+use attlas_survey::Error;
 use attlas_survey::corpus::{CorpusFile, TextNames};
 
 use crate::failure::Failure;
@@ -15,9 +16,10 @@ use crate::failure::Failure;
 /// When the file cannot be read, has no text, or one that is none.
 pub fn of_file(model: &Model, path: &Path) -> Result<Vec<u64>, Failure> {
     let file = CorpusFile::find(path, None)?;
-    let mut texts = file.texts(&TextNames { field: "text".to_owned(), column: "text".to_owned() })?;
+    let names = TextNames { field: "text".to_owned(), column: "text".to_owned() };
+    let mut texts = file.texts(&names).map_err(without_option)?;
     let mut counts = Vec::new();
-    while let Some(item) = texts.next_item()? {
+    while let Some(item) = texts.next_item().map_err(without_option)? {
         let problem = |problem: String| {
             let place = item.number.map_or(String::new(), |number| format!("{} {number} ", file.format.unit()));
             Failure::Input(format!("{}: {place}{problem}", path.display()))
@@ -32,6 +34,16 @@ pub fn of_file(model: &Model, path: &Path) -> Result<Vec<u64>, Failure> {
     match counts.is_empty() {
         true => Err(Failure::Input(format!("{} has no text whose tokens could be counted", path.display()))),
         false => Ok(counts),
+    }
+}
+
+/// An error of the file, without the options that say of a corpus where its texts are.
+fn without_option(error: Error) -> Failure {
+    match error {
+        Error::NoField { .. } | Error::NoColumn { .. } => {
+            Failure::Input(format!("{error}; tokens are counted in the field or column text"))
+        }
+        error => error.into(),
     }
 }
 
