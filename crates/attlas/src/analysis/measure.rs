@@ -82,7 +82,7 @@ pub struct Baseline {
 /// What sums say under a measure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Score {
-    /// The mean score.
+    /// The mean score, cut to the measure's range, which rounding may leave by a hair.
     pub value: f64,
     /// Its 95 % interval, scores taken as independent (Student's t; Wilson's of scores that are all 0 or 1), cut to the range; `None`
     /// of fewer than two scores.
@@ -152,7 +152,7 @@ impl Measure {
     fn score_of(&self, sums: &Sums, variant: usize) -> Option<Score> {
         let cut = |number: f64| number.clamp(self.range.0, self.range.1);
         Some(Score {
-            value: sums.mean()?,
+            value: cut(sums.mean()?),
             interval: match self.is_share() {
                 true => sums.interval_of_shares(),
                 false => sums.interval().map(|(low, high)| (cut(low), cut(high))),
@@ -242,6 +242,14 @@ mod tests {
         let entropy = Measure::named("entropy").expect("it is a measure");
         let score = Score { value: 3.0, interval: Some((2.9, 3.1)), baseline: Some(4.0), n: 50, variant: None };
         assert_eq!(entropy.unnamed(&score), Some(Unnamed::NoThreshold));
+    }
+
+    #[test]
+    fn a_score_that_rounding_puts_past_its_range_is_cut_and_lies_in_its_interval() {
+        let measure = Measure::named("local").expect("it is a measure");
+        let sums = Sums::of([Sample { score: 1.0 + 1e-7, baseline: 0.5 }; 6]);
+        let score = measure.score(&[sums]).expect("there are scores");
+        assert_eq!((score.value, score.interval.map(|(_, high)| high)), (1.0, Some(1.0)));
     }
 
     #[test]
