@@ -16,6 +16,13 @@ pub enum Outcome {
     Stopped(Signal),
 }
 
+impl Outcome {
+    /// This end, or where all was done the other: how a command ends of which two things may be said.
+    pub fn or(self, other: Outcome) -> Outcome {
+        if self == Outcome::Done { other } else { self }
+    }
+}
+
 /// The number of a signal: 2 for Ctrl-C, 15 for a request to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal(pub u8);

@@ -56,8 +56,9 @@ pub fn print_standouts(
         last = Some(group[0].kind);
         let (baseline, threshold) = (baseline(group), number(group[0].measure.threshold));
         let head = format!("{kind:<8}{:<titles$}{baseline:<9}{threshold:<10}", group[0].title());
+        let names = group.iter().map(|standout| format!("{} {:.2}", standout.head, standout.score.value));
         let room = terminal.width.saturating_sub(width(&head)).max(20);
-        writeln!(terminal, "{head}{}", heads(group, room))?;
+        writeln!(terminal, "{head}{}", in_room(names, room))?;
     }
     let how = format!(
         "{}: a hint, not a law. Named are means of five rows or more that reach the threshold and lie over the baseline \
@@ -65,10 +66,14 @@ pub fn print_standouts(
         measured_on(recording, item)
     );
     terminal.notes([&how])?;
-    if let Some(complaint) = complaint {
-        for line in wrapped(&format!("Not sound: {complaint}."), terminal.width) {
-            writeln!(terminal, "{}", terminal.bold(&printable(&line)))?;
-        }
+    print_complaint(complaint, terminal)
+}
+
+/// Says what of the numbers above fails its checks.
+pub fn print_complaint(complaint: Option<&str>, terminal: &mut Terminal) -> Result<(), Failure> {
+    let lines = complaint.map(|complaint| wrapped(&format!("Not sound: {complaint}."), terminal.width));
+    for line in lines.into_iter().flatten() {
+        writeln!(terminal, "{}", terminal.bold(&printable(&line)))?;
     }
     Ok(())
 }
@@ -78,7 +83,7 @@ pub fn titles_width<'a>(titles: impl IntoIterator<Item = &'a str>) -> usize {
     titles.into_iter().map(width).fold(MIN_TITLE, usize::max) + 1
 }
 
-/// How much text the scores are about: `Measured on these 3 texts together (encoder up to 8 × 8 tokens; --text N: one alone)`.
+/// How much text the scores are about: `Measured on 3 texts together (each up to encoder 8 × 8 tokens; --text N: one alone)`.
 pub fn measured_on(recording: &Recording, item: Option<usize>) -> String {
     let n_items = recording.items.len();
     let items = item.map_or(0..n_items, |item| item..item + 1);
@@ -102,24 +107,23 @@ pub fn measured_on(recording: &Recording, item: Option<usize>) -> String {
 
 /// The largest baseline of the group; for a measure that needs none, a dash.
 fn baseline(group: &[Standout]) -> String {
-    let largest = group.iter().filter_map(|standout| standout.score.baseline).reduce(f64::max);
-    largest.map_or("–".to_owned(), |baseline| format!("{baseline:.2}"))
+    number(group.iter().filter_map(|standout| standout.score.baseline).reduce(f64::max))
 }
 
-/// `L0H3 0.93, L1H2 0.71 and 2 more`, as many as there is room for.
-fn heads(group: &[Standout], room: usize) -> String {
+/// `L0H3 0.93, L1H2 0.71 and 2 more`: as many of these heads as there is room for, at least one and four at most.
+pub fn in_room(heads: impl ExactSizeIterator<Item = String>, room: usize) -> String {
+    let (n_heads, mut n_named) = (heads.len(), 0);
     let mut line = String::new();
-    let mut n_named = 0;
-    for standout in group.iter().take(MAX_HEADS) {
-        let named = format!("{}{} {:.2}", if n_named > 0 { ", " } else { "" }, standout.head, standout.score.value);
-        if n_named > 0 && line.len() + named.len() + " and 99 more".len() > room {
+    for head in heads.take(MAX_HEADS) {
+        let named = if n_named > 0 { format!(", {head}") } else { head };
+        if n_named > 0 && width(&line) + width(&named) + " and 99 more".len() > room {
             break;
         }
         line.push_str(&named);
         n_named += 1;
     }
-    if group.len() > n_named {
-        line.push_str(&format!(" and {} more", group.len() - n_named));
+    if n_heads > n_named {
+        line.push_str(&format!(" and {} more", n_heads - n_named));
     }
     line
 }
@@ -178,5 +182,14 @@ mod tests {
             assert!(titles_width([title]) > width(title), "{title}");
         }
         assert_eq!(titles_width(["copies of what comes", "sink"]), 21);
+    }
+
+    #[test]
+    fn heads_are_listed_as_far_as_there_is_room_and_the_others_counted() {
+        let heads = || ["L0H0 0.9", "L0H1 0.8", "L0H2 0.7", "L0H3 0.6", "L0H4 0.5"].map(str::to_owned).into_iter();
+        assert_eq!(in_room(heads(), 99), "L0H0 0.9, L0H1 0.8, L0H2 0.7, L0H3 0.6 and 1 more");
+        assert_eq!(in_room(heads(), 30), "L0H0 0.9, L0H1 0.8 and 3 more");
+        assert_eq!(in_room(heads(), 0), "L0H0 0.9 and 4 more");
+        assert_eq!(in_room(heads().skip(4), 20), "L0H4 0.5");
     }
 }

@@ -10,12 +10,10 @@ use attlas_survey::{SurveyFile, rows_of, score_row};
 use rayon::prelude::*;
 
 use crate::failure::Failure;
-use crate::measures::titles_width;
+use crate::measures::{in_room, number, titles_width};
 use crate::terminal::{Terminal, printable, width};
 use crate::words::counted;
 
-/// Heads named on a line.
-const MAX_HEADS: usize = 4;
 /// Skipped texts that are shown; the file lists more.
 const MAX_SKIPPED: usize = 5;
 
@@ -67,31 +65,17 @@ fn print_named(title: &str, titles: usize, mut rows: Vec<&ScoreRow>, terminal: &
     let Some(first) = rows.first() else { return Ok(()) };
     let (kind, threshold) = (first.kind, first.threshold.unwrap_or_default());
     rows.sort_by(|a, b| b.score.unwrap_or_default().total_cmp(&a.score.unwrap_or_default()));
-    let baseline = rows.iter().filter_map(|row| row.baseline).reduce(f64::max);
-    let baseline = baseline.map_or("–".to_owned(), |baseline| format!("{baseline:.2}"));
+    let baseline = number(rows.iter().filter_map(|row| row.baseline).reduce(f64::max));
     let begin = format!("{:<8}{title:<titles$}{baseline:<9}{threshold:<10.2}", kind.name());
-    writeln!(terminal, "{begin}{}", heads(&rows, terminal.width.saturating_sub(width(&begin)).max(24)))?;
+    let room = terminal.width.saturating_sub(width(&begin)).max(24);
+    writeln!(terminal, "{begin}{}", in_room(rows.iter().map(|row| head(row)), room))?;
     Ok(())
 }
 
-/// `L0H3 0.93 (0.91–0.95) and 2 more`, as many as there is room for.
-fn heads(rows: &[&ScoreRow], room: usize) -> String {
-    let mut line = String::new();
-    let mut n_named = 0;
-    for row in rows.iter().take(MAX_HEADS) {
-        let interval = row.low.zip(row.high).map_or(String::new(), |(low, high)| format!(" ({low:.2}–{high:.2})"));
-        let comma = if n_named > 0 { ", " } else { "" };
-        let named = format!("{comma}L{}H{} {:.2}{interval}", row.layer, row.head, row.score.unwrap_or_default());
-        if n_named > 0 && width(&line) + width(&named) + " and 99 more".len() > room {
-            break;
-        }
-        line.push_str(&named);
-        n_named += 1;
-    }
-    if rows.len() > n_named {
-        line.push_str(&format!(" and {} more", rows.len() - n_named));
-    }
-    line
+/// `L0H3 0.93 (0.91–0.95)`.
+fn head(row: &ScoreRow) -> String {
+    let interval = row.low.zip(row.high).map_or(String::new(), |(low, high)| format!(" ({low:.2}–{high:.2})"));
+    format!("L{}H{} {:.2}{interval}", row.layer, row.head, row.score.unwrap_or_default())
 }
 
 /// What a reader must know.
@@ -106,7 +90,7 @@ fn print_notes(file: &SurveyFile, terminal: &mut Terminal) -> Result<(), Failure
     };
     let how = format!(
         "Intervals are of resampled shards of texts, since rows of a text are not independent.{few} Named are scores that reach \
-         the threshold and whose interval lies over the baseline, where there is one. Weights are not importance."
+         the threshold and lie over the baseline, where there is one, by more than chance would have it. Weights are not importance."
     );
     terminal.notes([&how])?;
     let about = &file.about;

@@ -1,7 +1,5 @@
 //! How maps are shown, as the command line says it.
 
-use std::ops::Range;
-
 use attlas::recording::Method;
 use attlas::view::{Pieces, Silence, Specials};
 use attlas::{Error, Head, Kind, Layer, Quantity, Recording, RowTokens, TokenRole, Tokens, View, ViewOptions};
@@ -55,6 +53,16 @@ pub enum LabelRows {
     Read,
     /// The token predicted from it.
     Predicted,
+}
+
+impl LabelRows {
+    /// The library's word for it.
+    pub fn row_tokens(self) -> RowTokens {
+        match self {
+            LabelRows::Read => RowTokens::Read,
+            LabelRows::Predicted => RowTokens::Predicted,
+        }
+    }
 }
 
 impl ViewArguments {
@@ -138,12 +146,9 @@ impl ViewArguments {
                 Special::Show => Silence::Show,
                 Special::Hide => Silence::Hide,
             },
-            row_tokens: self.label_rows.map(|rows| match rows {
-                LabelRows::Read => RowTokens::Read,
-                LabelRows::Predicted => RowTokens::Predicted,
-            }),
-            rows: self.rows.as_ref().map(|span| range(span, of_layer.query_tokens(tokens))),
-            columns: self.columns.as_ref().map(|span| range(span, of_layer.key_tokens(tokens))),
+            row_tokens: self.label_rows.map(LabelRows::row_tokens),
+            rows: self.rows.as_ref().map(|span| span.range(n_unpadded(of_layer.query_tokens(tokens)))),
+            columns: self.columns.as_ref().map(|span| span.range(n_unpadded(of_layer.key_tokens(tokens)))),
             ..match tiles.filter(|_| !self.words && self.special == Special::Show) {
                 Some(tiles) => {
                     ViewOptions { max_weights: tiles * tiles, overview_tiles: tiles, ..ViewOptions::default() }
@@ -155,8 +160,7 @@ impl ViewArguments {
     }
 }
 
-/// The range of a span, whose open end is that of the tokens.
-fn range(span: &Span, tokens: &Tokens) -> Range<usize> {
-    let n = tokens.tokens.iter().filter(|token| token.role != TokenRole::Padding).count();
-    span.start..span.end.unwrap_or(n.max(span.start.saturating_add(1)))
+/// How many tokens there are that are no padding.
+fn n_unpadded(tokens: &Tokens) -> usize {
+    tokens.unpadded(tokens.len()).len()
 }

@@ -234,6 +234,10 @@ fn recordings_that_cannot_be_aligned_say_why() {
     assert!(run.stderr.contains("text 0: 1 target word without a link"), "{}", run.stderr);
     let problem = align(&folder, &["run.safetensors", "--rows", "read", "--words", "whitespace"]).fails(3).to_owned();
     assert!(problem.contains("has no place in a text") && problem.contains("(--words model, --tokens)"), "{problem}");
+    imported(&folder, Kind::Cross, vec![0.9, 0.1, 0.6, 0.9]);
+    let run = align(&folder, &["run.safetensors", "--rows", "read"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), "0-0 1-1\n"), "{}", run.stderr);
+    assert!(run.stderr.contains("fails its checks in cross L0H0: row sums off by up to 0."), "{}", run.stderr);
 }
 
 #[test]

@@ -117,6 +117,9 @@ fn a_head_that_is_knocked_out_changes_nothing_before_it() {
         divergences(&object).iter().filter(|(head, jsd)| head.starts_with(kind) && *jsd > Some(0.0)).count()
     };
     assert_eq!((changed("encoder L2"), changed("cross")), (8, 24));
+    let printed = attlas(&folder, &["compare", "A red apple.", "--knock-out", "encoder:L1H3"]);
+    let of_rows = "a row is named after the token that it has read; it predicts the next one";
+    assert_eq!(printed.succeeds().stdout.matches(of_rows).count(), 1, "of cross-attention alone: {}", printed.stdout);
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod common;
 
 use std::fs;
 
+use attlas::attention::Shape;
+use attlas::{Buffer, Item, Kind, Layer, Provenance, Recording, Tokens};
 use common::{Command, folder};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -81,6 +83,19 @@ fn heads_are_ranked_by_one_measure_and_by_one_cell() {
 }
 
 #[test]
+fn a_head_without_a_name_is_told_why_where_its_score_or_its_text_would_let_one_expect_it() {
+    // one word of the dictionary: scores of 0 and 1
+    let ranked = Command::new(["heads", TEXT, "--find", "alignment"]).run();
+    let lines: Vec<&str> = ranked.succeeds().stdout.lines().filter(|line| line.starts_with("cross ")).collect();
+    let (right, wrong): (Vec<&str>, Vec<&str>) = lines.into_iter().partition(|line| line.contains(" 1.00 1.00"));
+    assert!(!right.is_empty() && right.iter().all(|line| line.contains(" 1      too few ")), "{}", ranked.stdout);
+    assert!(!wrong.iter().any(|line| line.contains("too few")), "{}", ranked.stdout);
+    let short = Command::new(["heads", "cat", "--kind", "encoder"]).run();
+    let said = "encoder  all 24 have no name: 2 queries are too few, it takes 5";
+    assert!(short.succeeds().stdout.lines().any(|line| line == said), "{}", short.stdout);
+}
+
+#[test]
 fn heads_are_ranked_by_a_pattern_drawn_by_hand() {
     let folder = folder();
     // the token before, of eight
@@ -125,6 +140,40 @@ fn a_file_of_lines_is_measured_together_and_rare_tokens_by_its_own_counts() {
 }
 
 #[test]
+fn the_tokens_of_a_corpus_are_counted_and_not_the_lines_that_hold_it() {
+    let folder = folder();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("it is written");
+    write("a.txt", "The cat sat.\nThe cat ran.\n");
+    write("a.jsonl", "{\"id\": 7, \"text\": \"The cat sat.\"}\n{\"text\": \"The cat ran.\"}\n");
+    let words = |verb: &str| {
+        let word = |(id, form): (usize, &str)| format!("{id}\t{form}\t_\t_\t_\t_\t_\t_\t_\t_\n");
+        [(1, "The"), (2, "cat"), (3, verb)].map(word).concat() + "4\t.\t_\t_\t_\t_\t_\t_\t_\t_\n\n"
+    };
+    let sentence = |verb: &str| format!("# text = The cat {verb}.\n{}", words(verb));
+    write("a.conllu", &(sentence("sat") + &sentence("ran")));
+    let rare = |file: &str| {
+        let words = ["heads", TEXT, "--counts", file, "--kind", "encoder", "--json"];
+        let run = Command::new(words).in_folder(&folder).run();
+        let rows: Vec<Value> = serde_json::from_str(&run.succeeds().stdout).expect("rows");
+        rows.into_iter().filter(|row| row["measure"] == "rare").collect::<Vec<_>>()
+    };
+    let of_lines = rare("a.txt");
+    assert!(of_lines.len() == 24 && of_lines.iter().all(|row| row["score"].is_number()), "{of_lines:?}");
+    assert_eq!(rare("a.jsonl"), of_lines);
+    assert_eq!(rare("a.conllu"), of_lines);
+    write("b.jsonl", "{\"text\": 7}\n");
+    let wrong = Command::new(["heads", TEXT, "--counts", "b.jsonl"]).in_folder(&folder).run();
+    assert!(wrong.fails(3).contains("b.jsonl: line 1 has a number in the field \"text\""), "{}", wrong.stderr);
+    write("c.jsonl", "{\"words\": \"a\"}\n");
+    let wrong = Command::new(["heads", TEXT, "--counts", "c.jsonl"]).in_folder(&folder).run();
+    let said = "there is no field \"text\", but \"words\"; tokens are counted in the field or column text";
+    assert!(wrong.fails(3).ends_with(said), "{}", wrong.stderr);
+    write("empty.txt", "\n");
+    let wrong = Command::new(["heads", TEXT, "--counts", "empty.txt"]).in_folder(&folder).run();
+    assert!(wrong.fails(3).contains("empty.txt has no text whose tokens could be counted"), "{}", wrong.stderr);
+}
+
+#[test]
 fn measures_are_defined_without_a_model() {
     let text = Command::new(["heads", "--measures"]).run();
     text.succeeds();
@@ -151,4 +200,36 @@ fn the_built_in_set_finds_duplicates_on_random_tokens_and_the_rest_on_sentences(
 fn mentions_in_a_file_are_given_with_an_equals_sign() {
     let problem = Command::new(["heads", "--coref", "mentions.jsonl"]).run().fails(2).to_owned();
     assert!(problem.contains("--coref=mentions.jsonl"), "{problem}");
+}
+
+/// Writes a recording of one encoder head on five tokens that look at themselves, the last with this weight on the first; its name.
+fn save_with(folder: &TempDir, of_last: f32) -> &'static str {
+    let n = 5;
+    let mut weights = vec![0.0; n * n]; // [n, n]
+    (0..n).for_each(|query| weights[query * n + query] = 1.0);
+    weights[(n - 1) * n] = of_last;
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
+    let recording = Recording {
+        items: vec![Item { source: Tokens::from_labels(["a", "b", "c", "d", "e"]), ..Item::default() }],
+        layers: vec![Layer::new(Kind::Encoder, 0, shape, Buffer::from(weights))],
+        provenance: Provenance::default(),
+    };
+    recording.save(&folder.path().join("run.safetensors")).expect("it is written");
+    "run.safetensors"
+}
+
+#[test]
+fn a_question_about_a_map_that_fails_its_checks_is_answered_and_ends_with_1() {
+    let folder = folder();
+    let name = save_with(&folder, f32::NAN);
+    fs::write(folder.path().join("p.csv"), "1,0,0,0,0\n".repeat(5)).expect("it is written");
+    for asked in [["--query", "e", "--key", "a"].as_slice(), &["--like", "p.csv"]] {
+        let run = Command::new([&["heads", name, "--json"], asked].concat()).in_folder(&folder).run();
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert!(run.stderr.contains("fails its checks"), "{}", run.stderr);
+        let rows: Vec<Value> = serde_json::from_str(&run.stdout).expect("rows");
+        assert_eq!(rows[0]["absent"], "some weights are no finite numbers");
+    }
+    let sound = save_with(&folder, 0.0);
+    Command::new(["heads", sound, "--query", "e", "--key", "a"]).in_folder(&folder).run().succeeds();
 }

@@ -138,7 +138,7 @@ fn curves_are_drawn_and_told(folder: &TempDir) {
     assert!(
         film(&["one", "--curves", "-o", "c.gif"])
             .fails(2)
-            .ends_with("curves are .svg, .pdf, .png, .parquet, .csv or .json files")
+            .contains("curves are written as .parquet, .csv, .json, .svg, .pdf or .png")
     );
     assert!(film(&["one", "--pairs", "valid.tsv", "-o", "c.gif"]).fails(2).contains("add --curves"));
     assert!(film(&["--curves", "--pairs", "valid.tsv", "-o", "valid.tsv"]).fails(2).contains("this is the input"));

@@ -205,6 +205,8 @@ fn a_wrong_call_is_told_in_a_sentence() {
     assert_eq!(attlas(&folder, "heads --trees trees.conllu --relation subj").fails(2), known);
     let few = "nsubj has 12 words there; 20 or more say something";
     assert_eq!(attlas(&folder, "heads --trees trees.conllu --relation nsubj").fails(3), few);
+    let idle = "--title is for a picture, and -o names none";
+    assert_eq!(attlas(&folder, "heads --trees trees.conllu --title T").fails(2), idle);
     assert!(attlas(&folder, "heads --coref").fails(2).starts_with("--coref without a file takes the mentions"));
     assert!(attlas(&folder, "heads --trees trees.conllu -o trees.txt").fails(2).contains(".svg, .pdf or .png"));
     write(&folder, "trees.svg", &treebank());

@@ -296,8 +296,8 @@ fn received(
         rows.counts("n_tokens", |share| share.n_tokens),
         rows.numbers("share", |share| share.over_all.mean()),
         rows.numbers("baseline", |share| share.over_all.mean_baseline().filter(|_| share.has_baseline)),
-        rows.numbers("low", |share| share.over_all.interval().map(|(low, _)| low.max(0.0))),
-        rows.numbers("high", |share| share.over_all.interval().map(|(_, high)| high.min(1.0))),
+        rows.numbers("low", |share| share.over_all.interval_of_shares().map(|(low, _)| low)),
+        rows.numbers("high", |share| share.over_all.interval_of_shares().map(|(_, high)| high)),
         rows.numbers("share_where_seen", |share| share.where_seen.mean()),
         rows.counts("n_rows", |share| share.over_all.n),
     ])

@@ -34,20 +34,13 @@ pub struct FigureAsk {
     pub hide_special: bool,
     #[serde(default)]
     pub show_silence: bool,
-    pub rows_are: Option<RowsAre>,
+    /// What rows of a decoder are named after; as usual where none is said.
+    pub rows_are: Option<RowTokens>,
     /// The rows and columns shown, by position, from the first to before the end.
     pub top: Option<usize>,
     pub bottom: Option<usize>,
     pub left: Option<usize>,
     pub right: Option<usize>,
-}
-
-/// What rows of a decoder are named after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RowsAre {
-    Read,
-    Predicted,
 }
 
 /// A closed set's member, by its name; as usual where none is said.
@@ -153,10 +146,7 @@ impl FigureAsk {
             pieces: if self.words { Pieces::Words } else { Pieces::Apart },
             specials: if self.hide_special { Specials::Hide } else { Specials::Show },
             silence: if self.show_silence { Silence::Show } else { Silence::Hide },
-            row_tokens: self.rows_are.map(|rows| match rows {
-                RowsAre::Read => RowTokens::Read,
-                RowsAre::Predicted => RowTokens::Predicted,
-            }),
+            row_tokens: self.rows_are,
             rows: range(self.top, self.bottom, n_rows),
             columns: range(self.left, self.right, n_columns),
             max_weights,

@@ -309,7 +309,12 @@ impl Part {
 
     /// Whether a shard belongs to it.
     pub fn has(self, shard: usize) -> bool {
-        shard % self.of.max(1) == self.index
+        self.has_place(shard as u64)
+    }
+
+    /// Whether what is no text, and so in no shard, belongs to it by its place in its file.
+    pub fn has_place(self, number: u64) -> bool {
+        number % self.of.max(1) as u64 == self.index as u64
     }
 
     /// Its shards, a bit each.
@@ -351,6 +356,12 @@ mod tests {
         assert_eq!(first.overlap(&first.clone()), ["a.txt"]);
         first.merge(second);
         assert_eq!(first.files, about(Part::WHOLE).files);
+    }
+
+    #[test]
+    fn a_part_of_none_that_a_file_may_speak_of_has_what_one_of_one_has() {
+        let none = Part { index: 0, of: 0 };
+        assert!(none.has(7) && none.has_place(7) && !Part { index: 1, of: 0 }.has_place(7));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use attlas::survey::TextId;
 use sha2::{Digest, Sha256};
 
 use crate::corpus::{CorpusFile, CorpusItem, CorpusText, TextNames, TextsOf};
-use crate::{Error, Part, Position, Settings, Skipped, Stop, Work};
+use crate::{Error, Position, Settings, Skipped, Stop, Work};
 
 /// Bytes of a window's texts, over which it ends.
 const MAX_BYTES: usize = 1 << 20;
@@ -121,7 +121,7 @@ impl<'a> Windows<'a> {
         let CorpusItem { number, text } = item;
         match text {
             Ok(text) => {
-                self.position.n_read += 1;
+                self.position.n_read = self.position.n_read.saturating_add(1);
                 let text = WindowText::new(Some(file), number, text);
                 let n_bytes = text.text.source.len() + text.text.target.as_ref().map_or(0, String::len);
                 let is_of_part = self.settings.part.has(text.id.shard());
@@ -132,8 +132,7 @@ impl<'a> Windows<'a> {
             }
             // what is no text is dealt out to the parts by its place
             Err(reason) => {
-                let Part { index, of } = self.settings.part;
-                if number.unwrap_or_default() % of as u64 == index as u64 {
+                if self.settings.part.has_place(number.unwrap_or_default()) {
                     window.skipped.push(no_text(Some(&self.files[file]), number, reason));
                 }
                 0
@@ -207,6 +206,7 @@ fn id_of(text: &CorpusText) -> TextId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Part;
     use crate::corpus::CorpusFormat;
 
     /// The windows of a file of 10,000 lines that are no pairs.

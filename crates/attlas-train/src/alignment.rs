@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use attlas::analysis::alignment::on_diagonal;
+use attlas::analysis::alignment::{ALIGNING_ROWS, on_diagonal};
 use attlas::analysis::{Annotations, Sample, Sums, links};
 use attlas::{AttentionMap, Grid, HeadId, Item, Kind, Recording, RowTokens, Token, Tokens};
 use serde::Serialize;
@@ -38,8 +38,8 @@ pub struct HeadAccuracy {
     /// `dictionary-probe`: not quite the measure `alignment`, which counts words as the tokenizer parts them; of `l'eau` the probe takes the
     /// row of `eau`.
     pub measure: &'static str,
-    /// The row that was looked at: `predicted`, that which predicts the French word, or `read`, that which has just read it.
-    pub rows: &'static str,
+    /// The row that was looked at: that which predicts the French word, or that which has just read it.
+    pub rows: RowTokens,
     /// Share of right cases, 0 to 1; `None` without cases.
     pub score: Option<f64>,
     /// What the diagonal of the word map would get.
@@ -148,7 +148,7 @@ impl Probe {
             let maps = maps.collect::<Result<Vec<AttentionMap<'_>>, _>>().map_err(recording_error)?;
             let heads = maps.iter().enumerate().map(|(head, map)| (Some(head), std::slice::from_ref(map)));
             for (head, maps) in std::iter::once((None, maps.as_slice())).chain(heads) {
-                for (row, row_tokens) in ROWS.into_iter().enumerate() {
+                for (row, row_tokens) in ALIGNING_ROWS.into_iter().enumerate() {
                     let Some(grid) = word_grid(maps, row_tokens) else { continue };
                     let cases = cases.get_or_insert_with(|| self.cases(&grid.rows, &grid.columns));
                     self.right.entry((layer.index, head)).or_default()[row].merge(&scores(&grid, cases));
@@ -179,7 +179,7 @@ impl Probe {
         let layer = |sums: &[Sums; 2]| LayerAccuracy { predicting: sums[0].mean(), shifted: sums[1].mean() };
         let of_head = |(&(layer, head), sums): (&(usize, Option<usize>), &[Sums; 2])| {
             let id = head.map(|head| HeadId { layer, head });
-            id.map(|id| [head_accuracy(id, "predicted", &sums[0]), head_accuracy(id, "read", &sums[1])])
+            id.map(|id| [0, 1].map(|row| head_accuracy(id, ALIGNING_ROWS[row], &sums[row])))
         };
         let mut heads: Vec<HeadAccuracy> = self.right.iter().filter_map(of_head).flatten().collect();
         heads.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)).then(a.id().cmp(&b.id())));
@@ -192,9 +192,6 @@ impl Probe {
     }
 }
 
-/// The rows that may align: the one that predicts a word, and the one that has just read it.
-const ROWS: [RowTokens; 2] = [RowTokens::Predicted, RowTokens::Read];
-
 /// The mean of some heads between words, elided articles apart, special tokens left out.
 fn word_grid(maps: &[AttentionMap<'_>], row_tokens: RowTokens) -> Option<Grid> {
     let mut mean = Grid::of_heads(maps, row_tokens)?;
@@ -202,7 +199,7 @@ fn word_grid(maps: &[AttentionMap<'_>], row_tokens: RowTokens) -> Option<Grid> {
     Some(mean.words().hide_special().0)
 }
 
-fn head_accuracy(id: HeadId, rows: &'static str, sums: &Sums) -> HeadAccuracy {
+fn head_accuracy(id: HeadId, rows: RowTokens, sums: &Sums) -> HeadAccuracy {
     let interval = sums.interval_of_shares();
     HeadAccuracy {
         kind: Kind::Cross,
@@ -215,7 +212,11 @@ fn head_accuracy(id: HeadId, rows: &'static str, sums: &Sums) -> HeadAccuracy {
         low: interval.map(|interval| interval.0),
         high: interval.map(|interval| interval.1),
         n_rows: sums.n,
-        absent: (sums.n == 0).then_some("no sentence pair has a word pair of the dictionary"),
+        absent: match sums {
+            Sums { n_not_finite: 1.., .. } => Some("some weights are no finite numbers"),
+            Sums { n: 0, .. } => Some("no sentence pair has a word pair of the dictionary"),
+            _ => None,
+        },
     }
 }
 
@@ -228,14 +229,16 @@ struct Case {
 }
 
 /// Which cases the arg-max of a word map gets right; the row is found by its word, since rows are named differently
-/// when read and when predicted.
+/// when read and when predicted. A row with a weight that is no finite number is neither right nor wrong.
 fn scores(grid: &Grid, cases: &[Case]) -> Sums {
     let rows = words(&grid.rows);
     let links = links(grid);
     let mut sums = Sums::default();
     for case in cases {
         let row = only(&rows, &case.row_word);
-        sums.add(sample(links.iter().any(|link| Some(link.row) == row && link.column == case.column), case));
+        let found = sample(links.iter().any(|link| Some(link.row) == row && link.column == case.column), case);
+        let is_sound = row.is_none_or(|row| grid.row(row).iter().all(|weight| weight.is_finite()));
+        sums.add(if is_sound { found } else { Sample { score: f64::NAN, ..found } });
     }
     sums
 }
@@ -317,6 +320,17 @@ mod tests {
         let grid = Grid { weights: vec![0.8, 0.1, 0.1, 0.1, 0.2, 0.7, 0.5, 0.3, 0.2], rows: target, columns: source };
         let right = scores(&grid, &cases);
         assert_eq!((right.n, right.mean()), (2, Some(0.5)), "pomme looks at apple, rouge at a");
+    }
+
+    #[test]
+    fn a_head_with_a_weight_that_is_no_number_has_no_score_and_a_reason() {
+        let (source, target) = (Tokens::from_labels(["a", "red"]), Tokens::from_labels(["un", "rouge"]));
+        let cases = Probe::default().cases(&target, &source);
+        let grid = Grid { weights: vec![0.8, 0.2, f32::NAN, 0.9], rows: target, columns: source };
+        let found = head_accuracy(HeadId { layer: 0, head: 0 }, RowTokens::Read, &scores(&grid, &cases));
+        assert_eq!((found.score, found.absent), (None, Some("some weights are no finite numbers")));
+        let without = head_accuracy(HeadId { layer: 0, head: 0 }, RowTokens::Read, &Sums::default());
+        assert_eq!(without.absent, Some("no sentence pair has a word pair of the dictionary"));
     }
 
     #[test]

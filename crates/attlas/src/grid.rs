@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{AttentionMap, Kind, Tokens};
 
 /// A dense map and the tokens along its axes; padding is left out.
@@ -16,7 +18,8 @@ pub struct Grid {
 }
 
 /// Which token a row of a decoder map is named after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RowTokens {
     /// The token the decoder read at this position.
     #[default]
@@ -37,6 +40,14 @@ pub struct Hidden {
 }
 
 impl RowTokens {
+    /// The name in options, addresses and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            RowTokens::Read => "read",
+            RowTokens::Predicted => "predicted",
+        }
+    }
+
     /// What rows are usually named after: cross-attention aligns words in the row that predicts them, and the rows of a
     /// decoder are the tokens it read.
     pub fn usual(kind: Kind) -> RowTokens {

@@ -96,11 +96,14 @@ impl Tokens {
         self.tokens.iter().map(|token| token.text.as_str())
     }
 
-    /// The token indices of each word, and of each token outside words on its own; in order of appearance.
+    /// The token indices of each word, and of each token outside words on its own; in order of appearance. A word ends where a
+    /// token of another role begins, whatever number that has.
     pub fn words(&self) -> Vec<Range<usize>> {
         let mut words: Vec<Range<usize>> = Vec::new();
         for (index, token) in self.tokens.iter().enumerate() {
-            let continues = index > 0 && token.word.is_some() && token.word == self.tokens[index - 1].word;
+            let is_next_piece =
+                |last: &Token| token.word.is_some() && (token.word, token.role) == (last.word, last.role);
+            let continues = index.checked_sub(1).is_some_and(|last| is_next_piece(&self.tokens[last]));
             match words.last_mut() {
                 Some(word) if continues => word.end = index + 1,
                 _ => words.push(index..index + 1),
@@ -152,5 +155,7 @@ mod tests {
         }
         tokens.tokens[3].word = None;
         assert_eq!(tokens.words(), vec![0..3, 3..4]);
+        tokens.tokens[2].role = TokenRole::Padding;
+        assert_eq!(tokens.words(), vec![0..2, 2..3, 3..4], "padding is no piece of a word, though it has its number");
     }
 }

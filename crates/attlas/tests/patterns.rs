@@ -216,7 +216,7 @@ fn what_cannot_be_measured_is_absent_with_its_reason() {
         Some("it needs a separator or end token among the keys")
     );
     assert_eq!(reason(one(), vec![vec![1.0]], "induction").as_deref(), Some("it needs a token that occurs twice"));
-    for name in ["self", "entropy", "confidence", "positional", "distance"] {
+    for name in ["self", "entropy", "confidence", "positional", "distance", "vertical", "diagonal"] {
         let why = reason(one(), vec![vec![f32::NAN]], name);
         assert_eq!(why.as_deref(), Some("some weights are no finite numbers"), "{name}");
     }

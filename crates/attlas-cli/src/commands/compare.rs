@@ -324,6 +324,9 @@ fn closing(comparison: &Comparison, n_shown: usize) -> Vec<String> {
     if n_more > 0 && n_shown > 0 {
         lines.push(format!("and {} that differ less (--top N)", counted(n_more, "head")));
     }
+    if comparison.kind == Kind::Cross && n_shown > 0 {
+        lines.push("a row is named after the token that it has read; it predicts the next one".to_owned());
+    }
     lines.extend(comparison.changed_little());
     lines
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{RawText, RunArguments, parse_kind, pick_kind, run_of};
-use crate::measures::{heads_of, measured_on};
+use crate::measures::{heads_of, measured_on, print_complaint};
 use crate::terminal::{Terminal, print_json, printable, wrapped};
 
 const EXAMPLES: &str = "\
@@ -63,11 +63,7 @@ pub fn run(arguments: &DescribeArguments, terminal: &mut Terminal) -> Result<Out
     print_texts(&recording.items[item], run.outputs.get(item), terminal)?;
     print_sentences(&sentences, terminal)?;
     terminal.notes([&format!("{}. {CAPTION}", measured_on(recording, Some(item)))])?;
-    if let Some(complaint) = &complaint {
-        for line in wrapped(&format!("Not sound: {complaint}."), terminal.width) {
-            writeln!(terminal, "{}", terminal.bold(&printable(&line)))?;
-        }
-    }
+    print_complaint(complaint.as_deref(), terminal)?;
     Ok(checks::outcome(complaint.as_deref()))
 }
 

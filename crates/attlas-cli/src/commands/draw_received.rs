@@ -18,7 +18,7 @@ use crate::inputs::{
     pick_kind, pick_layer, recording_of,
 };
 use crate::progress::Progress;
-use crate::received::{OfText, figure, no_two_alike, print_json, print_table, range_of, spans_of};
+use crate::received::{OfText, figure, no_two_alike, print_json, print_table, spans_of};
 use crate::terminal::{Terminal, printable, remark};
 use crate::view::Special;
 
@@ -157,7 +157,8 @@ fn measured<'a>(
         return Err(Failure::Usage(format!("layers {one} and {other} have other keys; choose one with --layer")));
     }
     let spans = spans_of(&arguments.spans, tokens, first, (n_items > 1).then_some(item))?;
-    let queries = arguments.rows.as_ref().map(|rows| range_of(rows, first.query_tokens(tokens), first.shape.n_queries));
+    let n_queries = first.query_tokens(tokens).unpadded(first.shape.n_queries).len();
+    let queries = arguments.rows.as_ref().map(|rows| rows.range(n_queries));
     let first_query = queries.as_ref().map_or(0, |queries| queries.start);
     let question = Question { item, spans: &spans, n_by_row: arguments.spans.len(), queries };
     let heads = |n_heads: usize| match arguments.head {

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use attlas::HeadId;
+use attlas::analysis::alignment::ALIGNING_ROWS;
+use attlas::{HeadId, RowTokens};
 use attlas_train::alignment::Accuracy;
 use attlas_train::data::BadLines;
 use attlas_train::evaluate::{Evaluation, LONG, Options};
@@ -24,8 +25,8 @@ Loss, perplexity and token accuracy are those of the target given (teacher forci
 matches are those of greedy translations against every target that the file has for the same source. An unknown word of a
 translation is in neither the training targets nor the source (target_words.filter of the model's folder). The alignment probe
 looks at cross-attention, at each head and at each layer's mean: does the row of a French word have its largest weight at the
-English word that a dictionary gives? A word has two rows: the
-one that predicts it, and the one that has read it (in JSON predicting and shifted).";
+English word that a dictionary gives? A word has two rows: the one that predicts it, and the one that has read it (in JSON
+predicting and shifted of a layer's mean, predicted and read of a head).";
 
 /// `attlas evaluate`.
 #[derive(Debug, Args)]
@@ -117,12 +118,12 @@ fn print_probe(accuracy: &Accuracy, terminal: &mut Terminal) -> Result<(), Failu
             heads.push(score.id());
         }
     }
-    let share = |id: HeadId, rows: &str| {
+    let share = |id: HeadId, rows: RowTokens| {
         accuracy.heads.iter().find(|score| score.id() == id && score.rows == rows).and_then(|score| score.score)
     };
     let n_more = heads.len().saturating_sub(MOST_HEADS);
     for id in heads.into_iter().take(MOST_HEADS) {
-        writeln!(terminal, "{}", row(&id.to_string(), [share(id, "predicted"), share(id, "read")]))?;
+        writeln!(terminal, "{}", row(&id.to_string(), ALIGNING_ROWS.map(|rows| share(id, rows))))?;
     }
     if n_more > 0 {
         writeln!(terminal, "{}", terminal.dim(&format!("and {}; --json has all", counted(n_more, "more head"))))?;

@@ -1,7 +1,6 @@
 //! `attlas export RUN.safetensors -o OUT.npz`.
 
 use std::io::Write;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use attlas::arrays::{self, Selection};
@@ -71,8 +70,8 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
         item: arguments.item,
         layer: arguments.layer,
         head: arguments.head,
-        rows: arguments.rows.as_ref().map(|span| range(span, end(|layer| layer.shape.n_queries))),
-        columns: arguments.columns.as_ref().map(|span| range(span, end(|layer| layer.shape.n_keys))),
+        rows: arguments.rows.as_ref().map(|span| span.range(end(|layer| layer.shape.n_queries))),
+        columns: arguments.columns.as_ref().map(|span| span.range(end(|layer| layer.shape.n_keys))),
         max_bytes: arguments.max_bytes,
     };
     say_not_written(&recording);
@@ -98,9 +97,4 @@ fn say_not_written(recording: &Recording) {
     if !kept.is_empty() {
         remark(&format!("weights are written; the recording's maps of {} stay in it", kept.join(", ")));
     }
-}
-
-/// The span with its open end closed at `n`.
-fn range(span: &Span, n: usize) -> Range<usize> {
-    span.start..span.end.unwrap_or(n.max(span.start.saturating_add(1)))
 }

@@ -131,10 +131,7 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
     if let Some(curves) = curves {
         say_emergence(&curves, terminal)?;
     }
-    match outcome {
-        Outcome::Done => Ok(checks::outcome(film.complaint().as_deref())),
-        skipped => Ok(skipped),
-    }
+    Ok(checks::outcome(film.complaint().as_deref()).or(outcome))
 }
 
 /// Reads `cross:L1H3`.

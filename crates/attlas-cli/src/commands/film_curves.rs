@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attlas::analysis::{MEASURES, ScoreRow};
-use attlas::figure::{self, Style};
+use attlas::figure::Style;
 use attlas_survey::table::Cells;
 use attlas_train::data::{BadLines, read_pairs};
 use attlas_train::film::{Choice, Curve, Curves, Options, Texts};
@@ -19,7 +19,7 @@ use super::{counted, draw};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{check_output, read_lines, read_text};
 use crate::progress::Progress;
-use crate::table_file::{Table, TableFormat, scores_table, write_table_as};
+use crate::table_file::{Table, TableOrPicture, scores_table, write_table};
 use crate::terminal::{Terminal, print_json, printable, remark, wrapped};
 
 /// Sentences of a kind and measure that are said; the others are counted.
@@ -65,22 +65,23 @@ pub fn run(arguments: &FilmArguments, terminal: &mut Terminal) -> Result<Outcome
     if let Some(path) = &arguments.output {
         check_output(path, arguments.text.iter().map(Path::new).chain(arguments.curves.files()))?;
     }
-    let output = arguments.output.as_ref().map(|path| Ok::<_, Failure>((Format::of(path)?, path))).transpose()?;
+    let form = arguments.output.as_deref().map(|path| TableOrPicture::of(path, "curves")).transpose()?;
+    let output = form.zip(arguments.output.as_deref());
     let text = arguments.text.as_ref().map(|raw| read_text(raw, "TEXT")).transpose()?;
     let (curves, outcome) = measured(arguments, text, &arguments.options()?)?;
     let choice = if arguments.curves.measures.is_empty() { Choice::Changing } else { Choice::All };
     let curves = curves.only(&arguments.curves.measures);
     let (missing, n_missing) = without_scores(&curves);
     if !arguments.curves.measures.is_empty() {
-        if n_missing == curves.groups().count() && matches!(output, Some((Format::Picture(_), _))) {
+        if n_missing == curves.groups().count() && matches!(form, Some(TableOrPicture::Picture(_))) {
             return Err(Failure::Input(format!("there is nothing to draw: {}", missing.join("; "))));
         }
         missing.iter().for_each(|text| remark(text));
     }
-    if let Some((format, path)) = output {
-        match format {
-            Format::Table(format) => write_table_as(format, path, &curves_table(&curves))?,
-            Format::Picture(format) => {
+    if let Some((form, path)) = output {
+        match form {
+            TableOrPicture::Table => write_table(path, &curves_table(&curves))?,
+            TableOrPicture::Picture(format) => {
                 let style = Style { size: arguments.curves.width, ..Style::default() };
                 draw::write_figure(format, &curves.figure(choice, &style), path)?;
             }
@@ -113,26 +114,6 @@ fn without_scores(curves: &Curves) -> (Vec<String>, usize) {
         format!("{measure} has no score ({}): {reason}", kinds.join(", "))
     };
     (missing.iter().map(sentence).collect(), n_groups)
-}
-
-/// What curves can be written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Table(TableFormat),
-    Picture(figure::Format),
-}
-
-impl Format {
-    fn of(path: &Path) -> Result<Format, Failure> {
-        if let Some(format) = TableFormat::named_by(path) {
-            return Ok(Format::Table(format));
-        }
-        let other = |_| {
-            let kinds = ".svg, .pdf, .png, .parquet, .csv or .json";
-            Failure::Usage(format!("-o {}: curves are {kinds} files", path.display()))
-        };
-        Ok(Format::Picture(draw::format_of(path).map_err(other)?))
-    }
 }
 
 /// The curves of the texts that were given, and whether some were left out.

@@ -83,7 +83,8 @@ pub struct SurveyArguments {
     /// Seconds between two savings of the state after the first batch's, which lies beside the output until the survey is done.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub save_every: u64,
-    /// A file of text whose tokens are counted, for the measure of rare tokens; the same one for all parts.
+    /// A file of texts whose tokens are counted, for the measure of rare tokens: lines, .tsv, .conllu, .jsonl with a field text, or
+    /// .parquet with a column text; the same one for all parts.
     #[arg(long, value_name = "FILE")]
     pub counts: Option<PathBuf>,
     /// Begin anew where a survey was broken off.

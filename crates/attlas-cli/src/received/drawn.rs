@@ -93,8 +93,7 @@ fn captions(text: &OfText<'_>, groups: &[Bars], n_silent: usize) -> Vec<String> 
         captions.push(format!("text {} of {}, counted from 0", text.item, text.recording.items.len()));
     }
     captions.extend(text.complaint());
-    let n_rows = text.maps.first().map_or(0, |map| map.n_rows) as usize;
-    let queries = if n_rows == 1 { "1 query".to_owned() } else { format!("{n_rows} queries") };
+    let queries = text.queries_in_words();
     captions.push(format!(
         "received: the share of a query's weight, mean over {queries}, every one of them read; lines: what looking at all visible \
          tokens alike gives"

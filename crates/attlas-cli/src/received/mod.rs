@@ -4,8 +4,6 @@ mod drawn;
 mod json;
 mod table;
 
-use std::ops::Range;
-
 use attlas::analysis::{CHAT_MARKS, Received, Span, Sums, roles, turns};
 use attlas::{Item, Layer, Recording, TokenRole, Tokens};
 
@@ -14,7 +12,7 @@ pub use json::print_json;
 pub use table::print_table;
 
 use crate::failure::Failure;
-use crate::inputs::{NamedSpan, Span as AskedSpan};
+use crate::inputs::NamedSpan;
 use crate::terminal::remark;
 
 /// What one text's tokens receive, map by map.
@@ -51,9 +49,9 @@ impl Share {
         self.over_all.mean_baseline().filter(|_| self.has_baseline)
     }
 
-    /// The 95 % interval of the score, cut to what a share can be.
+    /// The 95 % interval of the score: see [`Sums::interval_of_shares`].
     pub fn interval(&self) -> Option<(f64, f64)> {
-        self.over_all.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)))
+        self.over_all.interval_of_shares()
     }
 }
 
@@ -79,7 +77,15 @@ impl OfText<'_> {
         map.head.map_or_else(|| format!("L{}", map.layer), |head| format!("L{}H{head}", map.layer))
     }
 
-    /// Which maps these are: `mean of 8 heads of each layer`, `L3H7`, `every head`.
+    /// `40 queries`: how many were read.
+    pub fn queries_in_words(&self) -> String {
+        match self.maps.first().map_or(0, |map| map.n_rows) {
+            1 => "1 query".to_owned(),
+            n => format!("{n} queries"),
+        }
+    }
+
+    /// Which maps these are: `mean over the heads of each layer`, `L3H7`, `each head by itself`.
     pub fn which(&self) -> String {
         let n_heads = self.layer.shape.n_heads;
         match self.maps.as_slice() {
@@ -185,12 +191,13 @@ pub fn no_two_alike(spans: &[NamedSpan]) -> Result<(), Failure> {
 pub fn spans_of(asked: &[NamedSpan], tokens: &Item, layer: &Layer, item: Option<usize>) -> Result<Vec<Span>, Failure> {
     let keys = layer.key_tokens(tokens);
     let n_keys = layer.shape.n_keys;
+    let n = keys.unpadded(n_keys).len();
     let mut spans = Vec::with_capacity(asked.len());
     for NamedSpan { name, range } in asked {
-        let span = Span::of(name, range_of(range, keys, n_keys), keys, n_keys);
+        let span = Span::of(name, range.range(n), keys, n_keys);
         spans.push(span.ok_or_else(|| {
             let of_text = item.map_or(String::new(), |item| format!(" of text {item}"));
-            let (n, end) = (keys.unpadded(n_keys).len(), range.end.map_or(String::new(), |end| end.to_string()));
+            let end = range.end.map_or(String::new(), |end| end.to_string());
             Failure::Usage(format!(
                 "--span {name}: tokens {}:{end} are outside the keys{of_text}, which are 0:{n}",
                 range.start
@@ -211,7 +218,16 @@ fn say_overlaps(spans: &[Span]) {
     }
 }
 
-/// The positions that a span means, whose open end is that of the tokens.
-pub fn range_of(span: &AskedSpan, tokens: &Tokens, n: usize) -> Range<usize> {
-    span.start..span.end.unwrap_or_else(|| tokens.unpadded(n).len().max(span.start.saturating_add(1)))
+#[cfg(test)]
+mod tests {
+    use attlas::analysis::{Sample, interval_of_share};
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_no_query_looks_at_is_not_sure_to_be_looked_at_by_none() {
+        let nothing = Sums::of([Sample { score: 0.0, baseline: 0.2 }; 5]);
+        let share = Share { over_all: nothing, where_seen: nothing, has_baseline: true };
+        assert_eq!((share.score(), share.interval()), (Some(0.0), Some(interval_of_share(0.0, 5))));
+    }
 }

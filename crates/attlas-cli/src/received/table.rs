@@ -35,9 +35,7 @@ pub fn print_table(texts: &[OfText<'_>], terminal: &mut Terminal) -> Result<(), 
             0 | 1 => String::new(),
             n => format!(", text {} of {n}, counted from 0", text.item),
         };
-        let n_rows = text.maps.first().map_or(0, |map| map.n_rows) as usize;
-        let queries = if n_rows == 1 { "1 query".to_owned() } else { format!("{n_rows} queries") };
-        let title = format!("{}, {}{which}: {queries}", text.layer.kind.title(), text.which());
+        let title = format!("{}, {}{which}: {}", text.layer.kind.title(), text.which(), text.queries_in_words());
         writeln!(terminal, "{}", terminal.bold(&title))?;
         let spans = lines_of_spans(text);
         if !spans.is_empty() {
@@ -201,7 +199,7 @@ fn legend(text: &OfText<'_>) -> String {
              neighbours are not: it is too narrow. ",
         );
     }
-    if has("special") {
+    if text.spans.iter().any(|span| span.range.is_none()) {
         legend.push_str("In brackets: how many tokens. ");
     }
     if has("sink") {

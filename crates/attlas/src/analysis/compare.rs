@@ -8,6 +8,7 @@ use super::assignment::cheapest;
 use super::common::common_places;
 use super::distance::{median, pairs};
 use super::divergence::{Distributions, Maps};
+use super::rows::evenly;
 use super::{MAX_DIVERGENCE, Sums};
 use crate::{Error, HeadId, Item, Kind, Layer, Recording, Tokens};
 
@@ -123,10 +124,8 @@ pub fn compare(
     texts: &[(usize, usize)],
     matching: Matching,
 ) -> Result<Comparison, Error> {
-    let mut sides = Vec::new();
-    for &(a, b) in texts {
-        sides.push(Side::of([first, second], kind, [a, b])?);
-    }
+    let side = |&(a, b): &(usize, usize)| Side::of([first, second], kind, [a, b]);
+    let mut sides = texts.iter().map(side).collect::<Result<Vec<Side<'_>>, Error>>()?;
     let Some(side) = sides.first() else {
         return Err(Error::Inconsistent("there is no text to compare".to_owned()));
     };
@@ -135,9 +134,7 @@ pub fn compare(
         side.maps.iter().try_for_each(Maps::check_paired)?;
     }
     let candidates = candidates(&ids, matching);
-    let n_heads = ids[0].len();
-    let step = (n_heads * n_heads.saturating_sub(1) / 2).div_ceil(MAX_BASELINE_PAIRS).max(1);
-    let baseline: Vec<(usize, usize)> = pairs(n_heads).step_by(step).collect();
+    let baseline = baseline_pairs(ids[0].len());
     let n_queries = sides.iter().map(|side| side.text.queries.len()).sum();
     sides.iter_mut().for_each(|side| side.sample(candidates.len() + baseline.len()));
 
@@ -168,6 +165,12 @@ pub fn compare(
         texts: sides.into_iter().map(Side::into_text).collect(),
         heads,
     })
+}
+
+/// Pairs of different heads of the first recording, evenly spread over all of them.
+fn baseline_pairs(n_heads: usize) -> Vec<(usize, usize)> {
+    let n_pairs = n_heads * n_heads.saturating_sub(1) / 2;
+    pairs(n_heads).step_by(n_pairs.div_ceil(MAX_BASELINE_PAIRS).max(1)).collect()
 }
 
 /// The divergences of the candidates, heads of the first and of the second, and of pairs of heads of the first.
@@ -258,7 +261,7 @@ impl<'a> Side<'a> {
     fn sample(&mut self, n_pairs: usize) {
         let n = self.text.queries.len();
         let n_rows = Maps::n_sampled(n, self.text.keys.len(), n_pairs);
-        self.rows = (0..n_rows).map(|row| row * n / n_rows).collect();
+        self.rows = evenly(n, n_rows).collect();
         for maps in &mut self.maps {
             maps.queries = self.rows.iter().map(|&row| maps.queries[row]).collect();
         }

@@ -359,15 +359,18 @@ fn tokens_of(span: &Range<usize>, tokens: &Tokens) -> Option<Range<usize>> {
     Some(first..found.next_back().unwrap_or(first) + 1)
 }
 
-/// What one head's mentions look at.
+/// What one head's mentions look at; of a map of some rows alone, those that have one.
 fn of_map(map: &AttentionMap<'_>, cases: &[Placed]) -> Sums {
     let mut sums = Sums::default();
     let mut weights = vec![0.0; map.n_keys()]; // [n_keys]
-    let last = map.n_queries();
+    let rows = map.query_offset()..map.query_offset() + map.n_queries();
     for case in cases {
+        let (first, end) = (case.mention.start.max(rows.start), case.mention.end.min(rows.end));
+        if first >= end {
+            continue;
+        }
         let (mut antecedent, mut distractor) = (0.0, 0.0);
-        let rows = case.mention.clone().filter_map(|token| token.checked_sub(map.query_offset()));
-        for query in rows.filter(|query| *query < last) {
+        for query in first - rows.start..end - rows.start {
             map.fill_row(query, 0..map.n_keys(), &mut weights);
             let mass = |keys: &Range<usize>| weights[keys.clone()].iter().map(|weight| f64::from(*weight)).sum::<f64>();
             antecedent += mass(&case.antecedent);
@@ -493,6 +496,17 @@ mod tests {
         let cases = CoreferenceCases::of(&sentence).expect("brackets match").cases;
         let error = measure_coreference(&recording, 0, Kind::Encoder, &sentence.text, &cases).unwrap_err();
         assert_eq!(error.to_string(), "text 0: a mention has token 6, but L0H0 of the encoder has 5 keys");
+    }
+
+    #[test]
+    fn a_mention_without_a_row_is_no_tie() {
+        let sentence = cat_and_dog();
+        let mut recording = recording(Kind::Encoder, vec![0.1; 80], 8, 10); // "it" is token 8
+        let spans: Vec<Range<usize>> = sentence.words.iter().map(|word| word.span.clone()).collect();
+        recording.items[0].source = tokens(&sentence.text, &spans);
+        let cases = CoreferenceCases::of(&sentence).expect("brackets match").cases;
+        let sums = measure_coreference(&recording, 0, Kind::Encoder, &sentence.text, &cases).expect("the same text");
+        assert_eq!((sums.heads[0].1.n, sums.scores().count()), (0, 0));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::divergence::Maps;
+use super::rows::evenly;
 use super::sums::refuse_other_heads;
 use super::{Plane, Sums, plane};
 use crate::{Error, HeadId, Kind, Recording};
@@ -43,7 +44,7 @@ impl HeadDistances {
         let pairs: Vec<(usize, usize)> = pairs(heads.len()).collect();
         let n_queries = maps.queries.len();
         let n_rows = Maps::n_sampled(n_queries, maps.keys.len(), pairs.len());
-        maps.queries = (0..n_rows).map(|row| maps.queries[row * n_queries / n_rows]).collect();
+        maps.queries = evenly(n_queries, n_rows).map(|row| maps.queries[row]).collect();
         let mut sums = vec![Sums::default(); pairs.len()];
         for band in maps.bands(0)? {
             let rows = maps.read(band)?;

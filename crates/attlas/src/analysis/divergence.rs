@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::heads::MAX_WEIGHTS;
 use super::{Sample, Sums};
 use crate::{AttentionMap, Error, HeadId, Kind, Layer, Recording};
 
@@ -16,8 +17,6 @@ const BAND: usize = 1 << 24;
 const MAX_ROW: usize = 1 << 27;
 /// Heads of which all pairs are compared at most: of 2048 these are two million.
 const MAX_PAIRED: usize = 2048;
-/// Weights read per head and text; longer texts are sampled by evenly spaced rows.
-const MAX_WEIGHTS: usize = 1 << 20;
 /// Weights of all pairs together; where they are more, rows are sampled, but never fewer than [`LEAST_ROWS`].
 const MAX_PAIR_WEIGHTS: usize = 1 << 30;
 const LEAST_ROWS: usize = 16;

@@ -72,9 +72,11 @@ impl<'a> Gathered<'a> {
         links.map(|words| words.alignment(&self.annotations.links)).unwrap_or_default()
     }
 
-    /// For each key of the needle, whether it was found.
+    /// For each key of the needle, whether it was found; no number where a weight is none.
     pub(super) fn retrieval(&self) -> Sums {
-        Sums::of(self.found.iter().map(|found| Sample { score: f64::from(u8::from(*found)), baseline: 0.0 }))
+        let is_broken = self.geometry[0].vertical.is_some_and(|peak| peak.share.is_nan());
+        let score = |found: &bool| if is_broken { f64::NAN } else { f64::from(u8::from(*found)) };
+        Sums::of(self.found.iter().map(|found| Sample { score: score(found), baseline: 0.0 }))
     }
 
     /// The share of the strongest column.

@@ -26,7 +26,7 @@ pub struct Peak {
 /// The stripes of a map, summed row by row.
 ///
 /// Shares are of the mass on keys, so that they sum to 1 over all columns, or over all diagonals, also when a sink takes
-/// part of the rows. Of equal stripes the first key, or the lowest offset, is named.
+/// part of the rows. Of equal stripes the first key, or the lowest offset, is named. Where a weight is no finite number, shares are NaN.
 #[derive(Debug, Clone)]
 pub struct Stripes<'a> {
     segments: &'a [usize],
@@ -82,11 +82,12 @@ impl<'a> Stripes<'a> {
 
     /// What the rows so far have shown.
     pub fn geometry(&self) -> Geometry {
-        let total = self.columns.iter().sum::<f64>();
+        // a sum of finite weights is finite
+        let total = Some(self.columns.iter().sum::<f64>()).filter(|total| total.is_finite()).unwrap_or(f64::NAN);
         Geometry {
             vertical: peak(&self.columns, 0, total),
             diagonal: peak(&self.diagonals, self.zero as i64, total),
-            block: (!self.segments.is_empty() && total > 0.0).then(|| self.within / total),
+            block: (!self.segments.is_empty() && (total > 0.0 || total.is_nan())).then(|| self.within / total),
         }
     }
 }
@@ -99,7 +100,7 @@ fn peak(masses: &[f64], zero: i64, total: f64) -> Option<Peak> {
             best = (index, mass);
         }
     }
-    (total > 0.0 && best.1 > 0.0).then(|| Peak { at: best.0 as i64 - zero, share: best.1 / total })
+    (total > 0.0 || total.is_nan()).then(|| Peak { at: best.0 as i64 - zero, share: best.1 / total })
 }
 
 #[cfg(test)]
@@ -138,5 +139,15 @@ mod tests {
         let weights = vec![0.5, 0.5, 0.0, 0.5, 0.5, 0.0, 0.25, 0.25, 0.5];
         let block = geometry(Kind::Encoder, weights, &[0, 0, 1]).block.expect("there are segments");
         assert!((block - 2.5 / 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_map_with_a_weight_that_is_no_finite_number_has_no_share_that_is_one() {
+        for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let found = geometry(Kind::Encoder, vec![0.5, 0.5, 0.0, 0.5, number, 0.0, 0.25, 0.25, 0.5], &[0, 0, 1]);
+            let shares = [found.vertical.map(|peak| peak.share), found.diagonal.map(|peak| peak.share), found.block];
+            assert!(shares.iter().all(|share| share.is_some_and(f64::is_nan)), "{number}: {found:?}");
+        }
+        assert_eq!(geometry(Kind::Encoder, vec![0.0; 9], &[0, 0, 1]), Geometry::default(), "no mass");
     }
 }

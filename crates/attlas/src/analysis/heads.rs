@@ -11,7 +11,7 @@ use super::{Annotations, Columns, Gathered, Geometry, MEASURES, Measure, Reads, 
 use crate::{Error, HeadId, Item, Kind, Layer, Recording};
 
 /// Weights read per head and text; longer texts are sampled by evenly spaced rows.
-pub(super) const MAX_WEIGHTS: usize = 1 << 20;
+pub(crate) const MAX_WEIGHTS: usize = 1 << 20;
 
 /// What is known of one head: the sums of every measure that is looked for in its kind of attention.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,11 @@ impl HeadSums {
         }
         self.n_rows += other.n_rows;
         self.n_queries += other.n_queries;
+    }
+
+    /// Whether some of the head's weights are no finite numbers: then some measures say nothing of it.
+    pub fn is_broken(&self) -> bool {
+        self.sums.iter().flat_map(|(_, sums)| sums).any(|sums| sums.n_not_finite > 0)
     }
 
     /// What the head scores under each measure that is looked for in its kind, or why there is no score.

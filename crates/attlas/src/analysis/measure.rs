@@ -6,8 +6,8 @@ use super::share::interval_at;
 use super::{Gathered, MEASURES, Query, Row, Sample, Sums, Target};
 use crate::Kind;
 
-/// Scores from which a head may be named; two rows make an untrained head look like anything.
-const MIN_SCORES: u64 = 5;
+/// Scores from which a head may be named, and anything is said of one; two rows make an untrained head look like anything.
+pub const MIN_SCORES: u64 = 5;
 /// The normal distribution's 99 % quantile: by chance alone one head in a hundred of all-or-nothing rows lies so far over a baseline. It is
 /// held against about twenty of them at once.
 const Z_NAMED: f64 = 2.326_347_874_040_841;
@@ -82,7 +82,7 @@ pub struct Baseline {
 /// What sums say under a measure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Score {
-    /// The mean score.
+    /// The mean score, cut to the measure's range, which rounding may leave by a hair.
     pub value: f64,
     /// Its 95 % interval, scores taken as independent (Student's t; Wilson's of scores that are all 0 or 1), cut to the range; `None`
     /// of fewer than two scores.
@@ -93,6 +93,19 @@ pub struct Score {
     pub n: u64,
     /// Which of the variants has it.
     pub variant: Option<&'static str>,
+}
+
+/// Why a head with a score has no name for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unnamed {
+    /// A high score under the measure is no name.
+    NoThreshold,
+    /// It is below the threshold.
+    Below,
+    /// It is of too few scores, or, in a survey, of too few texts for an interval.
+    Few,
+    /// Chance may give as much: the low end of its interval, or of that of all-or-nothing rows, is not over the baseline.
+    Chance,
 }
 
 impl Measure {
@@ -139,7 +152,7 @@ impl Measure {
     fn score_of(&self, sums: &Sums, variant: usize) -> Option<Score> {
         let cut = |number: f64| number.clamp(self.range.0, self.range.1);
         Some(Score {
-            value: sums.mean()?,
+            value: cut(sums.mean()?),
             interval: match self.is_share() {
                 true => sums.interval_of_shares(),
                 false => sums.interval().map(|(low, high)| (cut(low), cut(high))),
@@ -156,14 +169,22 @@ impl Measure {
     /// A mean of shares must be over the baseline even if each row were all or nothing, as those of a sharp head are: of few such
     /// rows that agree, Student's t sees no scatter.
     pub fn names(&self, score: &Score) -> bool {
-        let Some((low, _)) = score.interval else { return false };
+        self.unnamed(score).is_none()
+    }
+
+    /// Why a head with this score is not [named](Self::names); `None` of one that is.
+    pub fn unnamed(&self, score: &Score) -> Option<Unnamed> {
+        let Some(threshold) = self.threshold else { return Some(Unnamed::NoThreshold) };
+        if score.value < threshold {
+            return Some(Unnamed::Below);
+        }
+        let Some((low, _)) = score.interval.filter(|_| score.n >= MIN_SCORES) else { return Some(Unnamed::Few) };
         let low = match self.is_share() {
             true => low.min(interval_at(score.value, score.n, Z_NAMED).0),
             false => low,
         };
-        score.n >= MIN_SCORES
-            && self.threshold.is_some_and(|threshold| score.value >= threshold)
-            && score.baseline.is_none_or(|baseline| low > baseline)
+        let is_over = score.baseline.is_none_or(|baseline| low > baseline);
+        (!is_over).then_some(Unnamed::Chance)
     }
 
     /// Whether a score lies from 0 to 1.
@@ -200,21 +221,35 @@ mod tests {
     #[test]
     fn a_head_is_named_from_five_scores_on_when_its_interval_lies_over_the_baseline() {
         let measure = Measure::named("previous").expect("it is a measure");
-        let named = |scores: &[f64], baseline: f64| {
-            let mut sums = Sums::default();
-            scores.iter().for_each(|score| sums.add(Sample { score: *score, baseline }));
-            measure.names(&measure.score(&[sums]).expect("there are scores"))
+        let why_not = |scores: &[f64], baseline: f64| {
+            let sums = Sums::of(scores.iter().map(|score| Sample { score: *score, baseline }));
+            let score = measure.score(&[sums]).expect("there are scores");
+            assert_eq!(measure.names(&score), measure.unnamed(&score).is_none());
+            measure.unnamed(&score)
         };
-        assert!(!named(&[0.9; 4], 0.1), "four scores");
-        assert!(named(&[0.9; 5], 0.1));
-        assert!(!named(&[0.4; 5], 0.1), "below the threshold");
-        assert!(!named(&[0.9; 5], 0.9), "no more than the baseline");
+        assert_eq!(why_not(&[0.9; 4], 0.1), Some(Unnamed::Few), "four scores");
+        assert_eq!(why_not(&[0.9; 5], 0.1), None);
+        assert_eq!(why_not(&[0.4; 5], 0.1), Some(Unnamed::Below), "below the threshold");
+        assert_eq!(why_not(&[0.9; 5], 0.9), Some(Unnamed::Chance), "no more than the baseline");
         // 5 / (5 + 2.326²) = 0.48
-        assert!(named(&[1.0; 5], 0.45) && !named(&[1.0; 5], 0.5), "five rows of a coin may fall alike");
+        assert_eq!(why_not(&[1.0; 5], 0.45), None);
+        assert_eq!(why_not(&[1.0; 5], 0.5), Some(Unnamed::Chance), "five rows of a coin may fall alike");
         // mean 0.6, z = 2.326: the interval of three of five begins at 0.19
-        assert!(!named(&[1.0, 1.0, 1.0, 0.0, 0.0], 0.2), "too scattered");
+        assert_eq!(why_not(&[1.0, 1.0, 1.0, 0.0, 0.0], 0.2), Some(Unnamed::Chance), "too scattered");
         // mean 0.6, s = 0.49, t = 2.78: the interval begins below 0
-        assert!(!named(&[0.95, 0.95, 1.0, 0.05, 0.05], 0.1), "too scattered, and no rows of a coin");
+        let scattered = why_not(&[0.95, 0.95, 1.0, 0.05, 0.05], 0.1);
+        assert_eq!(scattered, Some(Unnamed::Chance), "too scattered, and no rows of a coin");
+        let entropy = Measure::named("entropy").expect("it is a measure");
+        let score = Score { value: 3.0, interval: Some((2.9, 3.1)), baseline: Some(4.0), n: 50, variant: None };
+        assert_eq!(entropy.unnamed(&score), Some(Unnamed::NoThreshold));
+    }
+
+    #[test]
+    fn a_score_that_rounding_puts_past_its_range_is_cut_and_lies_in_its_interval() {
+        let measure = Measure::named("local").expect("it is a measure");
+        let sums = Sums::of([Sample { score: 1.0 + 1e-7, baseline: 0.5 }; 6]);
+        let score = measure.score(&[sums]).expect("there are scores");
+        assert_eq!((score.value, score.interval.map(|(_, high)| high)), (1.0, Some(1.0)));
     }
 
     #[test]

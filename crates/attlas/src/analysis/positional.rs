@@ -68,6 +68,7 @@ mod tests {
         let baselines = of_rows(Kind::Decoder, vec![1.0, 0.0, 1.0, 0.0], 2, |row| at_offset(row, -1).baseline);
         assert_eq!(baselines, [0.0, 0.5], "row 0 has no previous key, row 1 sees two");
     }
+
     #[test]
     fn how_far_and_how_recently_a_row_looks_is_worked_out_by_hand() {
         let weights = vec![1.0, 0.0, 0.0, 0.25, 0.75, 0.0, 0.5, 0.25, 0.25];

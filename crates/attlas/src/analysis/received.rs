@@ -28,9 +28,9 @@ pub struct Question<'a> {
 ///
 /// Of key `k` the share is `(1/n) Σ_q w(q,k)`, of keys `S` it is `(1/n) Σ_q Σ_{k ∈ S} w(q,k)`: a share of a query's weight, in
 /// 0 ..= 1. The baseline of both is what looking at all visible keys alike gives, `(1/n) Σ_q |S ∩ visible(q)| / |visible(q)|`,
-/// which under a causal mask is larger the earlier a key stands; of a mean over heads, the mean of theirs. Two means are to be had: over all queries read
-/// ([`over_all`](Self::over_all)), where the shares of all keys, padding, the sink and nowhere add up to 1, and over those that may
-/// see a key of it (the sums themselves).
+/// which under a causal mask is larger the earlier a key stands; of a mean over heads, the mean of theirs. Two means are to be
+/// had: over all queries read ([`over_all`](Self::over_all)), where the shares of all keys, padding, the sink and nowhere add up
+/// to 1, and over those that may see a key of it (the sums themselves).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received {
     /// The kind of attention.
@@ -51,8 +51,8 @@ pub struct Received {
     pub padding: Option<Sums>,
     /// What a learned sink takes; `None` where the layer has none.
     pub sink: Option<Sums>,
-    /// What rows lack to a sum of 1: no key and no sink holds it; without a mean where a row is not finite. `None` where all sum to 1 as nearly as the recording's numbers
-    /// can ([`Provenance::row_sum_tolerance`](crate::Provenance::row_sum_tolerance)).
+    /// What rows lack to a sum of 1: no key and no sink holds it; without a mean where a row is not finite. `None` where all sum
+    /// to 1 as nearly as the recording's numbers can ([`Provenance::row_sum_tolerance`](crate::Provenance::row_sum_tolerance)).
     pub nowhere: Option<Sums>,
     /// What of the map fails its checks, in a sentence.
     pub problem: Option<String>,

@@ -92,7 +92,7 @@ impl<'a> Rows<'a> {
         let all: Vec<usize> = (0..map.n_queries()).filter(valid).collect();
         // padding is no part of the text: how many rows are read does not hang on what it was padded to
         let n_rows = (max_weights / columns.all.len().max(1)).clamp(1, all.len().max(1)).min(all.len());
-        let queries = (0..n_rows).map(|row| all[row * all.len() / n_rows]).collect();
+        let queries = evenly(all.len(), n_rows).map(|row| all[row]).collect();
         let (n_queries, last) = (all.len(), all.last().copied());
         let end = columns.all.within(&(0..map.n_keys())).last().map_or(0, |key| key + 1);
         let n_read = if map.lse().is_some() { end } else { map.n_keys() };
@@ -250,6 +250,11 @@ impl<'a> Row<'a> {
             (first, second) => first.or(second).map(|(key, _)| key),
         }
     }
+}
+
+/// `n_chosen` of `n` places, evenly spread, the first of them among them.
+pub(super) fn evenly(n: usize, n_chosen: usize) -> impl Iterator<Item = usize> {
+    (0..n_chosen).map(move |place| place * n / n_chosen)
 }
 
 #[cfg(test)]

@@ -384,53 +384,6 @@ fn of_rows(head: HeadId, rows: &Rows<'_>, words: &TreeWords, cases: &Cases) -> H
     HeadTrees { head, relations: cases.sums(&looks_at, &looked_at_by), phrase }
 }
 
-impl TreeWords {
-    /// The phrase around each token; see [`phrases`].
-    fn phrases(&self, sentence: &Sentence, n_tokens: usize) -> Vec<Option<Range<usize>>> {
-        let n = self.n_units();
-        // a unit hangs where the first of its words hangs whose head is another unit
-        let mut heads = vec![None; n]; // [n_units]
-        for (index, word) in sentence.words.iter().enumerate() {
-            let units = self.unit(index).zip(word.head.and_then(|head| self.unit(head)));
-            if let Some((unit, head)) = units.filter(|(unit, head)| unit != head) {
-                heads[unit] = heads[unit].or(Some(head));
-            }
-        }
-        let subtrees = subtrees(&heads);
-        let mut phrases = vec![None; n_tokens]; // [n_tokens]
-        for unit in 0..n {
-            let is_phrase = |units: &&Range<usize>| units.len() > 1;
-            let own = Some(&subtrees[unit]).filter(is_phrase);
-            let phrase = own.or_else(|| Some(&subtrees[heads[unit]?]).filter(is_phrase));
-            if let Some(units) = phrase.filter(|units| units.len() < n) {
-                let tokens = self.tokens(units.start).start..self.tokens(units.end - 1).end;
-                phrases[self.tokens(unit)].fill(Some(tokens));
-            }
-        }
-        phrases
-    }
-}
-
-/// The subtree of each node that hangs on one of `heads`, from its first node to its last. Nodes that hang on each other in a
-/// circle, which words written as one can make, are no part of another's. Shape `[heads.len()]`.
-fn subtrees(heads: &[Option<usize>]) -> Vec<Range<usize>> {
-    let mut subtrees: Vec<Range<usize>> = (0..heads.len()).map(|node| node..node + 1).collect();
-    let mut n_waiting = vec![0; heads.len()]; // children whose subtree is not known
-    heads.iter().flatten().for_each(|head| n_waiting[*head] += 1);
-    let mut known: Vec<usize> = (0..heads.len()).filter(|node| n_waiting[*node] == 0).collect();
-    while let Some(node) = known.pop() {
-        let Some(head) = heads[node] else { continue };
-        let own = subtrees[node].clone();
-        let subtree = &mut subtrees[head];
-        *subtree = subtree.start.min(own.start)..subtree.end.max(own.end);
-        n_waiting[head] -= 1;
-        if n_waiting[head] == 0 {
-            known.push(head);
-        }
-    }
-    subtrees
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::rows::tests::recording;
@@ -545,13 +498,6 @@ mod tests {
         let score = scores.iter().find(|score| score.is_named()).expect("all");
         assert_eq!((score.n, score.offset, score.baseline, score.accuracy), (50, 1, 0.6, 1.0));
         assert_eq!((sums.n_sentences, sums.n_left_out), (10, 0));
-    }
-
-    #[test]
-    fn a_subtree_reaches_from_its_first_word_to_its_last() {
-        // 0 ← 1, 1 ← 4, 2 and 3 on each other, 5 alone
-        let found = subtrees(&[None, Some(0), Some(3), Some(2), Some(1), None]);
-        assert_eq!(found, [0..5, 1..5, 2..3, 3..4, 4..5, 5..6]);
     }
 
     #[test]

@@ -66,6 +66,31 @@ impl TreeWords {
         self.unit_of_word[word]
     }
 
+    /// The phrase around each token; see [`phrases`](super::syntax::phrases).
+    pub(super) fn phrases(&self, sentence: &Sentence, n_tokens: usize) -> Vec<Option<Range<usize>>> {
+        let n = self.n_units();
+        // a unit hangs where the first of its words hangs whose head is another unit
+        let mut heads = vec![None; n]; // [n_units]
+        for (index, word) in sentence.words.iter().enumerate() {
+            let units = self.unit(index).zip(word.head.and_then(|head| self.unit(head)));
+            if let Some((unit, head)) = units.filter(|(unit, head)| unit != head) {
+                heads[unit] = heads[unit].or(Some(head));
+            }
+        }
+        let subtrees = subtrees(&heads);
+        let mut phrases = vec![None; n_tokens]; // [n_tokens]
+        for unit in 0..n {
+            let is_phrase = |units: &&Range<usize>| units.len() > 1;
+            let own = Some(&subtrees[unit]).filter(is_phrase);
+            let phrase = own.or_else(|| Some(&subtrees[heads[unit]?]).filter(is_phrase));
+            if let Some(units) = phrase.filter(|units| units.len() < n) {
+                let tokens = self.tokens(units.start).start..self.tokens(units.end - 1).end;
+                phrases[self.tokens(unit)].fill(Some(tokens));
+            }
+        }
+        phrases
+    }
+
     /// Finds the tokens of each unit.
     fn gather(&mut self, sentence: &Sentence) -> Result<(), Error> {
         let mut last = 0;
@@ -95,6 +120,26 @@ impl TreeWords {
         self.unit_of_token.iter_mut().flatten().for_each(|unit| *unit = numbers[*unit].unwrap_or(*unit));
         self.tokens.retain(|tokens| !tokens.is_empty());
     }
+}
+
+/// The subtree of each node that hangs on one of `heads`, from its first node to its last. Nodes that hang on each other in a
+/// circle, which words written as one can make, are no part of another's. Shape `[heads.len()]`.
+fn subtrees(heads: &[Option<usize>]) -> Vec<Range<usize>> {
+    let mut subtrees: Vec<Range<usize>> = (0..heads.len()).map(|node| node..node + 1).collect();
+    let mut n_waiting = vec![0; heads.len()]; // children whose subtree is not known
+    heads.iter().flatten().for_each(|head| n_waiting[*head] += 1);
+    let mut known: Vec<usize> = (0..heads.len()).filter(|node| n_waiting[*node] == 0).collect();
+    while let Some(node) = known.pop() {
+        let Some(head) = heads[node] else { continue };
+        let own = subtrees[node].clone();
+        let subtree = &mut subtrees[head];
+        *subtree = subtree.start.min(own.start)..subtree.end.max(own.end);
+        n_waiting[head] -= 1;
+        if n_waiting[head] == 0 {
+            known.push(head);
+        }
+    }
+    subtrees
 }
 
 /// The first word of each unit: a word begins one unless it shares its place, or a token, with the word before it.
@@ -199,6 +244,13 @@ pub(super) mod tests {
         let special = Token { role: TokenRole::Special, ..Token::labelled("[CLS]") };
         let token = |span: &Range<usize>| Token { span: Some(span.clone()), ..Token::labelled(&text[span.clone()]) };
         Tokens { text: text.into(), tokens: [special].into_iter().chain(spans.iter().map(token)).collect() }
+    }
+
+    #[test]
+    fn a_subtree_reaches_from_its_first_word_to_its_last() {
+        // 0 ← 1, 1 ← 4, 2 and 3 on each other, 5 alone
+        let found = subtrees(&[None, Some(0), Some(3), Some(2), Some(1), None]);
+        assert_eq!(found, [0..5, 1..5, 2..3, 3..4, 4..5, 5..6]);
     }
 
     #[test]

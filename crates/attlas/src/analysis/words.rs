@@ -268,7 +268,10 @@ pub fn word_links(map: &AttentionMap<'_>, row_tokens: RowTokens) -> WordLinks {
 mod tests {
     use super::super::rows::tests::recording;
     use super::*;
-    use crate::{Kind, Token, TokenRole};
+    use crate::analysis::measure;
+    use crate::attention::Shape;
+    use crate::recording::Factored;
+    use crate::{Buffer, Kind, Layer, Scoring, Token, TokenRole, Visibility};
 
     #[test]
     fn each_target_word_is_linked_to_the_source_word_it_looks_at_most() {
@@ -344,6 +347,22 @@ mod tests {
         );
         assert_eq!(mean(links.agreement()), (0.75, 4), "the second word's source is the first's");
         assert_eq!(mean(links.one_to_many()), (0.0, 4));
+    }
+
+    #[test]
+    fn padding_that_has_the_number_of_a_word_is_no_piece_of_it() {
+        // a map made of queries and keys is read up to the last key that is no padding
+        let mut recording = recording(Kind::Cross, Vec::new(), 2, 3);
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: 2, n_keys: 3, d_head: 1, d_value: 0 };
+        let zeros = |n: usize| Buffer::from(vec![0.0_f32; n]).into();
+        let lse = vec![2.0_f64.ln(); 2].into();
+        let scoring = Scoring::scaled_dot_product(1, Visibility::FULL);
+        let weights = Factored { scoring, queries: zeros(2), keys: zeros(3), lse, mask: None, key_bias: None };
+        recording.layers = vec![Layer::new(Kind::Cross, 0, shape, weights)];
+        let source = &mut recording.items[0].source.tokens;
+        source[2] = Token { role: TokenRole::Padding, word: source[1].word, ..Token::labelled("<pad>") };
+        let heads = measure(&recording, 0).expect("the text exists");
+        assert_eq!(heads[0].score("one-to-many").map(|score| score.n), Some(2), "two target words");
     }
 
     /// Calls `see` with every way to link `n_targets` target words to six source words.

@@ -6,14 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::TextId;
 use crate::AttentionMap;
-use crate::analysis::{Annotations, Columns, Measure, Reads, Rows, Sums};
+use crate::analysis::{Annotations, Columns, MAX_WEIGHTS, MIN_SCORES, Measure, Reads, Rows, Sums};
 
 /// Examples kept of each head and measure.
 pub const MAX_EXAMPLES: usize = 5;
-/// Scores of a text from which it may be an example: a text of two rows scores anything.
-const MIN_SCORES: u64 = 5;
-/// Weights that are read to find the place in a text: as many as measuring it reads.
-const MAX_WEIGHTS: usize = 1 << 20;
 /// Characters of a text that are kept.
 const MAX_CHARACTERS: usize = 200;
 

@@ -69,7 +69,9 @@ impl Comparison {
         };
         let queries = [sum(|text| text.n_queries[0]), sum(|text| text.n_queries[1])];
         let keys = [sum(|text| text.n_keys[0]), sum(|text| text.n_keys[1])];
-        let in_common = match self.texts.iter().all(|text| text.queries == text.keys) && queries == keys {
+        // of cross-attention the two axes are two texts, also where they are of one length
+        let is_one_text = self.kind != Kind::Cross && self.texts.iter().all(|text| text.queries == text.keys);
+        let in_common = match is_one_text && queries == keys {
             true => axis("token", self.n_queries, queries),
             false => {
                 let of_keys = axis("key token", sum(|text| text.keys.len()), keys);
@@ -452,6 +454,15 @@ mod tests {
         assert_eq!(weights[1], [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
         assert_eq!(weights[2], [1.0, 0.0, -1.0, 0.0, 0.0, 0.0]);
         assert!(view.remarks.iter().any(|remark| remark.starts_with(ELSEWHERE)), "{:?}", view.remarks);
+    }
+
+    #[test]
+    fn two_texts_of_one_length_are_not_said_to_be_one() {
+        let same = recording(3, |query| query);
+        let mut found = compare([&same, &same], Kind::Encoder, &[(0, 0)], Matching::Index).expect("the same tokens");
+        assert_eq!(found.remarks()[0], "all 3 tokens in common");
+        found.kind = Kind::Cross;
+        assert_eq!(found.remarks()[0], "all 3 query tokens in common; all 3 key tokens in common");
     }
 
     #[test]

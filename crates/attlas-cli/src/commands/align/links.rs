@@ -134,7 +134,7 @@ fn write(aligned: &[Aligned], indices: &[usize], arguments: &AlignArguments, out
         }
         Format::Json => {
             let heads = aligned.first().map_or("", |aligned| aligned.heads.as_str());
-            let rows = arguments.rows_name();
+            let rows = arguments.rows.row_tokens().name();
             let (words, symmetrise) = (arguments.words_name(), arguments.symmetrise.name());
             let json = serde_json::to_string(&Whole { heads, rows, words, symmetrise, texts: aligned })?;
             writeln!(out, "{}", inert_json(&json))

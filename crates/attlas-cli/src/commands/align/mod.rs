@@ -14,7 +14,7 @@ use attlas::analysis::alignment::{
 };
 use attlas::figure::{self, CellMark, Figure, Sign};
 use attlas::view::heads_title;
-use attlas::{AttentionMap, Error, HeadId, Kind, Recording, RowTokens, View};
+use attlas::{AttentionMap, Error, HeadId, Kind, Recording, View};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
@@ -161,8 +161,12 @@ pub fn run(arguments: &AlignArguments, terminal: &mut Terminal) -> Result<Outcom
     let n_skipped = each(&texts, reverse.as_ref(), &arguments.run, &mut |text| work.align(text))?;
     work.say_how();
     work.write(picture, &indices, n_skipped, terminal)?;
-    let outcome = checks::outcome(work.complaint.as_deref());
-    Ok(if n_skipped > 0 && outcome == Outcome::Done { Outcome::SomeSkipped } else { outcome })
+    let skipped = if n_skipped > 0 { Outcome::SomeSkipped } else { Outcome::Done };
+    let complaint = match work.complaint {
+        None => texts.complaint()?,
+        complaint => complaint,
+    };
+    Ok(checks::outcome(complaint.as_deref()).or(skipped))
 }
 
 /// Whether a file is named as pictures are.
@@ -227,20 +231,6 @@ impl AlignArguments {
         }
     }
 
-    fn rows_name(&self) -> &'static str {
-        match self.rows {
-            LabelRows::Predicted => "predicted",
-            LabelRows::Read => "read",
-        }
-    }
-
-    fn row_tokens(&self) -> RowTokens {
-        match self.rows {
-            LabelRows::Predicted => RowTokens::Predicted,
-            LabelRows::Read => RowTokens::Read,
-        }
-    }
-
     fn references(&self) -> Result<Option<Vec<Reference>>, Failure> {
         let Some(path) = &self.gold else { return Ok(None) };
         let order = match self.gold_order {
@@ -300,7 +290,7 @@ impl Work<'_> {
     fn align(&mut self, text: &Text<'_>) -> Result<(), Fault> {
         let chosen = self.arguments.heads.of(text.recording)?;
         let maps = maps_of(text.recording, text.item, &chosen)?;
-        let words = WordMap::new(&maps, self.arguments.row_tokens(), self.unit)?;
+        let words = WordMap::new(&maps, self.arguments.rows.row_tokens(), self.unit)?;
         let links = words.links();
         let alignment = match self.arguments.symmetrise.0 {
             None => links.by_target.clone(),
@@ -334,7 +324,7 @@ impl Work<'_> {
         let Some(reverse) = text.reverse else { return Ok(links.by_source.clone()) };
         let chosen = self.arguments.reverse.heads().of(reverse)?;
         let maps = maps_of(reverse, 0, &chosen)?;
-        let turned = WordMap::new(&maps, self.arguments.row_tokens(), self.unit)?;
+        let turned = WordMap::new(&maps, self.arguments.rows.row_tokens(), self.unit)?;
         if (turned.source(), turned.target()) != (words.target(), words.source()) {
             let index = text.index;
             return Err(Failure::Input(format!("text {index}: the two models do not read the same words")));

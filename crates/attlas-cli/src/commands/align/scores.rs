@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use attlas::Kind;
-use attlas::analysis::alignment::{Aligner, Alignment, HeadScores, Reference, Score, Tally, Unit};
+use attlas::analysis::alignment::{ALIGNING_ROWS, Aligner, Alignment, HeadScores, Reference, Score, Tally, Unit};
 use serde::Serialize;
 
 use super::{AlignArguments, Text};
@@ -141,7 +141,7 @@ impl Scores {
         writeln!(terminal, "{:<26}{}", "diagonal (baseline)", three(&self.rates(&self.diagonal)))?;
         writeln!(terminal, "{:<26}{}\n", "the links chosen", three(&self.rates(&self.chosen)))?;
         let way = arguments.symmetrise.0.map_or(String::new(), |way| format!(", {}", way.name()));
-        writeln!(terminal, "Chosen: {heads}, rows {}{way}.", arguments.rows_name())?;
+        writeln!(terminal, "Chosen: {heads}, rows {}{way}.", arguments.rows.row_tokens().name())?;
         let advice = "Heads are in the order of these texts: report one on texts that did not choose it.";
         terminal.notes([advice])
     }
@@ -186,10 +186,10 @@ impl Scores {
     ) -> Result<(), Failure> {
         let of = |(aligner, scores): (&Aligner, &[Score; 2])| {
             let (aligner, scores) = (*aligner, *scores);
-            ["predicted", "read"]
+            ALIGNING_ROWS
                 .into_iter()
                 .zip(scores)
-                .map(move |(rows, score)| json_line(aligner, rows, &score, self.rates(&score.tally)))
+                .map(move |(rows, score)| json_line(aligner, rows.name(), &score, self.rates(&score.tally)))
         };
         let lines = self.heads.of.iter().flat_map(of);
         let mut scores: Vec<Line<'_>> = lines.collect();
@@ -201,7 +201,7 @@ impl Scores {
             n_sure: self.chosen.n_sure,
             n_possible: self.n_possible,
             heads,
-            rows: arguments.rows_name(),
+            rows: arguments.rows.row_tokens().name(),
             symmetrise: arguments.symmetrise.name(),
             absent: (self.n_possible == 0).then_some(NO_LINK),
             chosen: self.rates(&self.chosen),
@@ -212,7 +212,6 @@ impl Scores {
     }
 }
 
-/// Lines are in the order of [`ALIGNING_ROWS`](attlas::analysis::alignment::ALIGNING_ROWS): predicted, read.
 fn json_line(aligner: Aligner, rows: &'static str, score: &Score, rates: Rates) -> Line<'static> {
     let (layer, head) = match aligner {
         Aligner::Head(id) => (id.layer, Some(id.head)),

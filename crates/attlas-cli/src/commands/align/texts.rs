@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use attlas::recording::complaint;
 use attlas::{Kind, Recording};
 use attlas_model::{Decoding, Input, Model};
 use attlas_train::data::{BadLines, read_pairs};
@@ -67,6 +68,17 @@ impl Texts {
             Texts::Recorded(_, items) => items.clone(),
             Texts::Pairs(_, pairs, _) => (0..pairs.len()).collect(),
         }
+    }
+
+    /// What of the maps that are aligned fails its checks; those of pairs were just made, and are not looked at once more.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn complaint(&self) -> Result<Option<String>, Failure> {
+        let Texts::Recorded(recording, items) = self else { return Ok(None) };
+        let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(None) };
+        let found = recording.check_heads(*first..*last + 1, |layer, _| layer.kind == Kind::Cross)?;
+        Ok(complaint(&found))
     }
 
     /// How many there are, aligned or not.

@@ -4,14 +4,15 @@ use std::ffi::OsStr;
 use std::io::Write;
 
 use attlas::analysis::{ScoreRow, Sums};
+use attlas::recording::complaint;
 use attlas::{AttentionMap, Error, HeadId, Kind, Recording};
 
 use super::HeadsArguments;
+use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::recording_of;
 use crate::table_file::{scores_table, write_table};
-use crate::terminal::{Terminal, remark};
-use crate::words::counted;
+use crate::terminal::Terminal;
 
 /// One text and the kinds of attention that are asked about.
 pub struct Asked {
@@ -35,15 +36,23 @@ impl Asked {
         let kinds = recording.kinds().into_iter().filter(is_asked).collect();
         Ok(Asked { recording, item, kinds })
     }
-}
 
-impl Asked {
     /// Which text was asked about, where there are several: `Text 0 of 3; --text N asks about another. `.
     pub fn which_text(&self) -> String {
         match self.recording.items.len() {
             0 | 1 => String::new(),
             n => format!("Text {} of {n}, counted from 0; --text N asks about another. ", self.item),
         }
+    }
+
+    /// How a question about the text ends: done, or with what of the maps that were asked about fails its checks.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn outcome(&self) -> Result<Outcome, Failure> {
+        let is_asked = |layer: &attlas::Layer, _: usize| self.kinds.contains(&layer.kind);
+        let found = self.recording.check_heads(self.item..self.item + 1, is_asked)?;
+        Ok(checks::outcome(complaint(&found).as_deref()))
     }
 }
 
@@ -74,22 +83,13 @@ pub fn print_ranked(
     legend: &str,
     arguments: &HeadsArguments,
     terminal: &mut Terminal,
-) -> Result<Outcome, Failure> {
+) -> Result<(), Failure> {
     super::sort_by_score(&mut rows);
     if let Some(output) = &arguments.output {
         write_table(output, &scores_table(&rows))?;
     }
-    let n_absent = rows.iter().filter(|row| row.absent.is_some()).count();
-    if n_absent > 0 {
-        let are = if n_absent == 1 { "is" } else { "are" };
-        remark(&format!(
-            "{} {are} left without a score: some weights are no finite numbers",
-            counted(n_absent, "head")
-        ));
-    }
     if arguments.json {
-        super::print_rows(&rows, terminal)?;
-        return Ok(Outcome::Done);
+        return super::print_rows(&rows, terminal);
     }
     writeln!(terminal, "{}", terminal.bold(&format!("kind     head     {name:<7} positions alone give")))?;
     for row in &rows {
@@ -99,6 +99,5 @@ pub fn print_ranked(
             _ => writeln!(terminal, "{place} –  {}", row.absent.as_deref().unwrap_or_default())?,
         }
     }
-    terminal.notes([legend])?;
-    Ok(Outcome::Done)
+    terminal.notes([legend])
 }

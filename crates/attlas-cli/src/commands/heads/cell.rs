@@ -43,7 +43,8 @@ pub fn run(
         asked.which_text(),
         places.join("; ")
     );
-    print_ranked(rows, "weight", &legend, arguments, terminal)
+    print_ranked(rows, "weight", &legend, arguments, terminal)?;
+    asked.outcome()
 }
 
 /// Why a kind has no such cell.

@@ -53,7 +53,8 @@ pub fn run(
             "the weight that map and pattern share, Σ_k min(w, p) with each row of the pattern scaled to sum to 1, over its rows"
         }
     };
-    print_ranked(rows, "score", &format!("{}score: {what}.", asked.which_text()), arguments, terminal)
+    print_ranked(rows, "score", &format!("{}score: {what}.", asked.which_text()), arguments, terminal)?;
+    asked.outcome()
 }
 
 /// The heads of a kind whose maps have the pattern's shape, padding left out; the shapes of the others are added to `shapes`.
@@ -101,11 +102,11 @@ impl Pattern {
 
     /// What a head scores; `None` where its map has another shape.
     fn score(&self, map: &AttentionMap<'_>) -> Option<ScoreRow> {
-        let rows = Rows::of(map);
-        let keys: Vec<usize> = rows.columns().all.within(&(0..map.n_keys())).to_vec();
         if shape_of(map) != (self.n_queries, self.n_keys) {
             return None;
         }
+        let rows = Rows::of(map);
+        let keys: Vec<usize> = rows.columns().all.within(&(0..map.n_keys())).to_vec();
         let mut sums = Sums::default();
         let mut index = 0;
         rows.for_each(|row| {

@@ -91,7 +91,8 @@ pub struct HeadsArguments {
     /// marks cells, and the score is the weight on them; of other numbers each row is a distribution.
     #[arg(long, value_name = "FILE", requires = "material", conflicts_with = "query", help_heading = "Questions")]
     pub like: Option<PathBuf>,
-    /// A file of text whose tokens are counted, for the measure of rare tokens.
+    /// A file of texts whose tokens are counted, for the measure of rare tokens: lines, .tsv, .conllu, .jsonl with a field text, or
+    /// .parquet with a column text.
     #[arg(long, value_name = "FILE", help_heading = "What is known of the text")]
     pub counts: Option<PathBuf>,
     /// The keys that a model is to find and repeat, for the measure of retrieval: 5:9 for 5 to 8.
@@ -160,7 +161,8 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
     if let Some(output) = arguments.output.as_ref().filter(|_| !arguments.json) {
         writeln!(terminal, "\n{}", terminal.bold(&printable(&output.display().to_string())))?;
     }
-    Ok(if found.skipped { Outcome::SomeSkipped } else { checks::outcome(found.complaint.as_deref()) })
+    let skipped = if found.skipped { Outcome::SomeSkipped } else { Outcome::Done };
+    Ok(checks::outcome(found.complaint.as_deref()).or(skipped))
 }
 
 /// Refuses options that would do nothing.

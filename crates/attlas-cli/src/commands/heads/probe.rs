@@ -24,8 +24,8 @@ const DRAWS: usize = 10;
 /// Tokens of the first of them before they repeat; each further draw has two more, so that no offset fits two of them.
 const FIRST_PERIOD: usize = 12;
 
-/// Measures a model on the built-in set.
-pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) -> Result<Measured, Failure> {
+/// Refuses options that say something of a text, and models that read none.
+fn refuse_idle(model: &Model, options: &RunArguments) -> Result<(), Failure> {
     let given = [
         (!options.target.is_empty(), "--target"),
         (options.beam.is_some(), "--beam"),
@@ -36,13 +36,19 @@ pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) ->
             "{option} is for a TEXT, and none was given: the built-in set is run as it is"
         )));
     }
-    let side = if model.has(Side::Source) { Side::Source } else { Side::Target };
     if model.reads_images() || model.reads_sounds() {
         return Err(Failure::Usage(format!(
             "{} reads no text, and the built-in set is of texts; give an image or a sound",
             model.name()
         )));
     }
+    Ok(())
+}
+
+/// Measures a model on the built-in set.
+pub fn measured(model: &Model, options: &RunArguments, counts: Option<&Path>) -> Result<Measured, Failure> {
+    refuse_idle(model, options)?;
+    let side = if model.has(Side::Source) { Side::Source } else { Side::Target };
     let random: Vec<Input> = repeats(model)?.into_iter().filter(|input| fits(model, input)).collect();
     let mut what = vec![format!("random tokens repeated twice ({})", counted(random.len(), "draw"))];
     let mut parts = vec![(random, true)];
@@ -90,13 +96,16 @@ fn fits(model: &Model, input: &Input) -> bool {
         .all(|(side, n_tokens)| n_tokens == 0 || n_tokens <= model.n_positions(side))
 }
 
-/// Forgets the scores that this part of the set is not for.
+/// Forgets the scores that this part of the set is not for; of cross-attention between random tokens everything.
 fn keep(head: &mut HeadSums, is_random: bool) {
+    let is_nothing = is_random && head.kind == Kind::Cross;
     for (measure, sums) in &mut head.sums {
-        let is_for = measure.on_repeats == is_random && !(is_random && head.kind == Kind::Cross);
-        if !is_for {
+        if is_nothing || measure.on_repeats != is_random {
             sums.iter_mut().for_each(|sums| *sums = Default::default());
         }
+    }
+    if is_nothing {
+        (head.n_rows, head.n_queries) = (0, 0);
     }
 }
 
@@ -182,7 +191,8 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
-    use attlas::analysis::MEASURES;
+    use attlas::HeadId;
+    use attlas::analysis::{MEASURES, Sample, Sums};
 
     use super::*;
 
@@ -190,6 +200,22 @@ mod tests {
     fn what_is_scored_on_random_tokens_is_what_copies_are_needed_for() {
         let names: Vec<&str> = MEASURES.iter().filter(|one| one.on_repeats).map(|one| one.name).collect();
         assert_eq!(names, ["duplicate", "induction", "repetition", "tl-previous", "tl-duplicate", "tl-induction"]);
+    }
+
+    #[test]
+    fn random_tokens_leave_nothing_of_cross_attention_and_of_the_rest_what_is_of_copies() {
+        let kept = |kind: Kind, is_random: bool| {
+            let sums = Sums::of([Sample { score: 1.0, baseline: 0.5 }]);
+            let sums = MEASURES.iter().map(|measure| (measure, vec![sums])).collect();
+            let mut head = HeadSums { kind, head: HeadId { layer: 0, head: 0 }, sums, n_rows: 7, n_queries: 9 };
+            keep(&mut head, is_random);
+            let has_score = |name: &str| head.score(name).is_some();
+            (has_score("induction"), has_score("self"), head.n_rows, head.n_queries)
+        };
+        assert_eq!(kept(Kind::Decoder, true), (true, false, 7, 9));
+        assert_eq!(kept(Kind::Decoder, false), (false, true, 7, 9));
+        assert_eq!(kept(Kind::Cross, true), (false, false, 0, 0));
+        assert_eq!(kept(Kind::Cross, false), (false, true, 7, 9));
     }
 
     #[test]

@@ -82,31 +82,32 @@ fn of_recording(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Fai
     measured_in(&recording, arguments.text, &annotations)
 }
 
+/// A text, and the target that was given for it.
+type Text = (String, Option<String>);
+
+/// The text that was given, or those of a file; whether lines of it were left out.
+fn texts_given(raw: &OsStr, targets: &[String]) -> Result<(Vec<Text>, bool), Failure> {
+    let path = Path::new(raw);
+    if raw == "-" || !ends_as_text(path) || !path.is_file() {
+        return Ok((vec![(read_text(raw, "TEXT")?, targets.first().cloned())], false));
+    }
+    if !targets.is_empty() {
+        return Err(Failure::Usage(format!(
+            "--target goes with one text, and {} is a file of them; a .tsv file gives each its target",
+            path.display()
+        )));
+    }
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv")) {
+        let text = read_pairs(path, BadLines::Refuse).map_err(without_advice)?;
+        return Ok((text.pairs.into_iter().map(|(source, target)| (source, Some(target))).collect(), false));
+    }
+    let (lines, skipped) = read_lines(path)?;
+    Ok((lines.into_iter().map(|line| (line, None)).collect(), skipped))
+}
+
 fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure> {
     let run = &arguments.run;
-    let path = Path::new(raw);
-    let targets = run.target_texts()?;
-    let (mut texts, skipped): (Vec<(String, Option<String>)>, bool) =
-        if raw != "-" && ends_as_text(path) && path.is_file() {
-            if !targets.is_empty() {
-                return Err(Failure::Usage(format!(
-                    "--target goes with one text, and {} is a file of them; a .tsv file gives each its target",
-                    path.display()
-                )));
-            }
-            match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv")) {
-                true => {
-                    let text = read_pairs(path, BadLines::Refuse).map_err(without_advice)?;
-                    (text.pairs.into_iter().map(|(source, target)| (source, Some(target))).collect(), false)
-                }
-                false => {
-                    let (lines, skipped) = read_lines(path)?;
-                    (lines.into_iter().map(|line| (line, None)).collect(), skipped)
-                }
-            }
-        } else {
-            (vec![(read_text(raw, "TEXT")?, targets.first().cloned())], false)
-        };
+    let (mut texts, skipped) = texts_given(raw, &run.target_texts()?)?;
     if arguments.needle.is_some() && arguments.text.is_none() && texts.len() > 1 {
         return Err(one_needle(texts.len()));
     }
@@ -123,7 +124,7 @@ fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure
     let mut all: Option<Measured> = None;
     for batch in texts.chunks(BATCH) {
         batch.iter().for_each(|(source, target)| say_sentences(&model, source, target.as_deref()));
-        let input = |(source, target): &(String, Option<String>)| input_of(&model, source, target.as_deref());
+        let input = |(source, target): &Text| input_of(&model, source, target.as_deref());
         let inputs: Vec<Input> = batch.iter().map(input).collect::<Result<_, _>>()?;
         let is_given = batch.iter().all(|(_, target)| target.is_some());
         let decoding = if is_given { Decoding::TeacherForcing } else { run.generation(&model) };
@@ -138,7 +139,7 @@ fn of_texts(raw: &OsStr, arguments: &HeadsArguments) -> Result<Measured, Failure
             Some(before) => before.and(found),
         });
     }
-    let mut all = all.ok_or_else(|| Failure::Input(format!("{} has no text", path.display())))?;
+    let mut all = all.ok_or_else(|| Failure::Input(format!("{} has no text", Path::new(raw).display())))?;
     if texts.len() > BATCH {
         all.measured_on = format!("Measured on {} together", counted(texts.len(), "text"));
     }

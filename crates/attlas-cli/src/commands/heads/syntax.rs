@@ -86,29 +86,9 @@ impl TreeArguments {
 /// Runs the model over the sentences and says what its heads do.
 pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let HeadsArguments { of_trees, run, .. } = arguments;
-    if let Some(option) = idle(arguments) {
-        let hint = match (option, &of_trees.coref, &arguments.material) {
-            ("TEXT", Some(None), Some(file)) => {
-                format!("; a file of mentions is given with an equals sign: --coref={}", Path::new(file).display())
-            }
-            _ => String::new(),
-        };
-        return Err(Failure::Usage(format!(
-            "{option} does nothing here: trees are of the sentences as they are{hint}"
-        )));
-    }
+    refuse_idle(arguments)?;
     let material = of_trees.material(arguments.trees.as_deref())?;
-    let form = match &arguments.output {
-        Some(output) => TableOrPicture::asked(Some(output), &arguments.style, "numbers of trees")?,
-        None => None,
-    };
-    if let (Some(TableOrPicture::Picture(_)), None) = (form, &arguments.trees) {
-        return Err(Failure::Usage(
-            "a picture is drawn of relations, and no trees were given; -o FILE.parquet, .csv or .json writes the mentions' rows"
-                .into(),
-        ));
-    }
-    let output = form.zip(arguments.output.as_deref());
+    let output = form(arguments)?.zip(arguments.output.as_deref());
     if let Some((_, output)) = output {
         let model = model_files(&run.model);
         let files = [material.trees, material.sources, material.mentions].into_iter().flatten();
@@ -134,6 +114,30 @@ pub fn run(arguments: &HeadsArguments, terminal: &mut Terminal) -> Result<Outcom
         }
     }
     Ok(if report.n_skipped > 0 { Outcome::SomeSkipped } else { Outcome::Done })
+}
+
+/// What is written: a table, or where there are trees a picture.
+fn form(arguments: &HeadsArguments) -> Result<Option<TableOrPicture>, Failure> {
+    let form = TableOrPicture::asked(arguments.output.as_deref(), &arguments.style, "numbers of trees")?;
+    match (form, &arguments.trees) {
+        (Some(TableOrPicture::Picture(_)), None) => Err(Failure::Usage(
+            "a picture is drawn of relations, and no trees were given; -o FILE.parquet, .csv or .json writes the mentions' rows"
+                .into(),
+        )),
+        _ => Ok(form),
+    }
+}
+
+/// Refuses options that say nothing about trees.
+fn refuse_idle(arguments: &HeadsArguments) -> Result<(), Failure> {
+    let Some(option) = idle(arguments) else { return Ok(()) };
+    let hint = match (option, &arguments.of_trees.coref, &arguments.material) {
+        ("TEXT", Some(None), Some(file)) => {
+            format!("; a file of mentions is given with an equals sign: --coref={}", Path::new(file).display())
+        }
+        _ => String::new(),
+    };
+    Err(Failure::Usage(format!("{option} does nothing here: trees are of the sentences as they are{hint}")))
 }
 
 /// The first option given that says nothing about trees.

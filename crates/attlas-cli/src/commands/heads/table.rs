@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use attlas::Kind;
-use attlas::analysis::{HeadClass, HeadSums, Measure, Score, Standout, classes, layer_profiles};
+use attlas::analysis::{HeadClass, HeadSums, MIN_SCORES, Measure, Score, Standout, Unnamed, classes, layer_profiles};
 
 use super::sources::Measured;
 use crate::failure::Failure;
-use crate::measures::number;
-use crate::terminal::{Terminal, printable, wrapped};
+use crate::measures::{number, print_complaint};
+use crate::terminal::{Terminal, wrapped};
 use crate::words::counted;
 
 /// The heads that are named, the strongest first, then how many are not; then what each layer does.
@@ -17,35 +17,7 @@ pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Fail
     writeln!(terminal, "{}", terminal.bold("kind     head     does                  score baseline 95 % interval  n"))?;
     for kind in Kind::ALL {
         let of_kind: Vec<&HeadClass> = classes.iter().filter(|class| class.kind == kind).collect();
-        let mut named: Vec<&HeadClass> = of_kind.iter().copied().filter(|class| !class.named.is_empty()).collect();
-        named.sort_by(|a, b| {
-            let [one, other] = [a, b].map(|class| &class.named[0]);
-            let order = other.strength().total_cmp(&one.strength());
-            order.then(other.score.value.total_cmp(&one.score.value)).then(a.head.cmp(&b.head))
-        });
-        for class in &named {
-            let line = format!("{:<8} {:<8} {}", kind.name(), class.head.to_string(), standing(&class.named));
-            writeln!(terminal, "{}", line.trim_end())?;
-        }
-        let is_broken = |class: &&&HeadClass| found.heads.iter().any(|head| is_unmeasured(head, class));
-        let n_broken = of_kind.iter().filter(is_broken).count();
-        if n_broken > 0 {
-            let cannot = "cannot be measured: some weights are no finite numbers";
-            writeln!(
-                terminal,
-                "{}",
-                terminal.bold(&format!("{:<8} {} {cannot}", kind.name(), counted(n_broken, "head")))
-            )?;
-        }
-        let n_silent = of_kind.len() - named.len() - n_broken;
-        if n_silent > 0 {
-            let some = if named.is_empty() && n_broken == 0 { "all" } else { "the other" };
-            writeln!(
-                terminal,
-                "{}",
-                terminal.dim(&format!("{:<8} {some} {n_silent} stand out for nothing", kind.name()))
-            )?;
-        }
+        print_kind(kind, &of_kind, found, terminal)?;
     }
     print_profiles(found, terminal)?;
     let legend = format!(
@@ -57,10 +29,50 @@ pub fn print_heads(found: &Measured, terminal: &mut Terminal) -> Result<(), Fail
     print_legend(&legend, found, terminal)
 }
 
+/// The heads of a kind that are named, the strongest first, then how many are not.
+fn print_kind(kind: Kind, of_kind: &[&HeadClass], found: &Measured, terminal: &mut Terminal) -> Result<(), Failure> {
+    let mut named: Vec<&HeadClass> = of_kind.iter().copied().filter(|class| !class.named.is_empty()).collect();
+    named.sort_by(|a, b| {
+        let [one, other] = [a, b].map(|class| &class.named[0]);
+        let order = other.strength().total_cmp(&one.strength());
+        order.then(other.score.value.total_cmp(&one.score.value)).then(a.head.cmp(&b.head))
+    });
+    for class in &named {
+        let line = format!("{:<8} {:<8} {}", kind.name(), class.head.to_string(), standing(&class.named));
+        writeln!(terminal, "{}", line.trim_end())?;
+    }
+    let is_broken = |class: &&&HeadClass| found.heads.iter().any(|head| is_unmeasured(head, class));
+    let n_broken = of_kind.iter().filter(is_broken).count();
+    if n_broken > 0 {
+        let cannot = "cannot be measured: some weights are no finite numbers";
+        let line = format!("{:<8} {} {cannot}", kind.name(), counted(n_broken, "head"));
+        writeln!(terminal, "{}", terminal.bold(&line))?;
+    }
+    let n_silent = of_kind.len() - named.len() - n_broken;
+    if n_silent > 0 {
+        let some = if named.is_empty() && n_broken == 0 { "all" } else { "the other" };
+        let why = why_silent(found, kind);
+        writeln!(terminal, "{}", terminal.dim(&format!("{:<8} {some} {n_silent} {why}", kind.name())))?;
+    }
+    Ok(())
+}
+
+/// Why heads of a kind have no name, to follow on how many they are.
+fn why_silent(found: &Measured, kind: Kind) -> String {
+    match found.heads.iter().filter(|head| head.kind == kind).map(|head| head.n_queries).max() {
+        Some(n @ ..MIN_SCORES) => {
+            format!(
+                "have no name: {n} {} too few, it takes {MIN_SCORES}",
+                if n == 1 { "query is" } else { "queries are" }
+            )
+        }
+        _ => "stand out for nothing".to_owned(),
+    }
+}
+
 /// Whether this is the head of a class, and weights that are no numbers leave it without a name.
 fn is_unmeasured(head: &HeadSums, class: &HeadClass) -> bool {
-    let has_broken = || head.sums.iter().flat_map(|(_, sums)| sums).any(|sums| sums.n_not_finite > 0);
-    (head.kind, head.head) == (class.kind, class.head) && class.named.is_empty() && has_broken()
+    (head.kind, head.head) == (class.kind, class.head) && class.named.is_empty() && head.is_broken()
 }
 
 /// `previous token        0.90  0.11     0.86 to 0.94   120  also local`.
@@ -128,8 +140,8 @@ pub fn print_ranking(found: &Measured, measure: &Measure, terminal: &mut Termina
         match score {
             Ok(score) => {
                 let variant = score.variant.map_or(String::new(), |variant| format!("  {variant}"));
-                let named = if measure.names(&score) { "yes" } else { "" };
-                let line = format!("{place} {} {named:<5}{variant}", numbers(&score));
+                let named = named_in_words(measure.unnamed(&score));
+                let line = format!("{place} {} {named:<8}{variant}", numbers(&score));
                 writeln!(terminal, "{}", line.trim_end())?;
             }
             Err(reason) => {
@@ -138,17 +150,27 @@ pub fn print_ranking(found: &Measured, measure: &Measure, terminal: &mut Termina
             }
         }
     }
-    let threshold = measure.threshold.map_or("no threshold".to_owned(), |score| format!("threshold {score}"));
+    let threshold = measure.threshold.map_or("no threshold, so no head is named for it".to_owned(), |score| {
+        format!(
+            "threshold {score}; a score that reaches it names no head where it is a mean of fewer than {MIN_SCORES} (too few), or where \
+             the baseline may give as much by chance (chance)"
+        )
+    });
     let legend = format!("{}: {}; {threshold}. {}.", measure.name, measure.says, found.measured_on);
     print_legend(&legend, found, terminal)
 }
 
+/// Whether a head is named, and why not where its score alone would do.
+fn named_in_words(unnamed: Option<Unnamed>) -> &'static str {
+    match unnamed {
+        None => "yes",
+        Some(Unnamed::Few) => "too few",
+        Some(Unnamed::Chance) => "chance",
+        Some(Unnamed::Below | Unnamed::NoThreshold) => "",
+    }
+}
+
 fn print_legend(legend: &str, found: &Measured, terminal: &mut Terminal) -> Result<(), Failure> {
     terminal.notes([legend])?;
-    if let Some(complaint) = &found.complaint {
-        for line in wrapped(&format!("Not sound: {complaint}."), terminal.width) {
-            writeln!(terminal, "{}", terminal.bold(&printable(&line)))?;
-        }
-    }
-    Ok(())
+    print_complaint(found.complaint.as_deref(), terminal)
 }

@@ -9,11 +9,6 @@ use crate::analysis::HeadSums;
 /// Heads named in a sentence at most.
 const MAX_HEADS: usize = 3;
 
-/// Whether some of a head's weights are no finite numbers.
-pub(super) fn is_broken(head: &HeadSums) -> bool {
-    head.sums.iter().any(|(_, sums)| sums.iter().any(|sums| sums.n_not_finite > 0))
-}
-
 /// A recording without attention weights, or none of what is asked for.
 pub(super) fn no_heads() -> Sentence {
     let text = "0 heads: there are no attention weights to look at.".to_owned();
@@ -22,7 +17,7 @@ pub(super) fn no_heads() -> Sentence {
 
 /// The heads that say nothing because some of their weights are no finite numbers.
 pub(super) fn broken(kind: Kind, heads: &[&HeadSums]) -> Option<Ranked> {
-    let broken: Vec<_> = heads.iter().filter(|head| is_broken(head)).map(|head| head.head).collect();
+    let broken: Vec<_> = heads.iter().filter(|head| head.is_broken()).map(|head| head.head).collect();
     let first = broken.first()?;
     let names: Vec<String> = broken.iter().map(ToString::to_string).collect();
     let text = format!(
@@ -40,7 +35,7 @@ pub(super) fn broken(kind: Kind, heads: &[&HeadSums]) -> Option<Ranked> {
 pub(super) fn not_measured(heads: &[HeadSums]) -> Option<Ranked> {
     let mut measures = BTreeMap::new(); // whether some head has a score, by name
     let mut order = Vec::new();
-    for (measure, score) in heads.iter().filter(|head| !is_broken(head)).flat_map(HeadSums::scores_or_reasons) {
+    for (measure, score) in heads.iter().filter(|head| !head.is_broken()).flat_map(HeadSums::scores_or_reasons) {
         let has_score = measures.entry(measure.name).or_insert_with(|| {
             order.push(measure);
             false

@@ -1,8 +1,7 @@
 //! How far the first and the last layer look, and whether that differs.
 
 use super::{MIN_SCORES, Number, OfKind, Rank, Ranked};
-use crate::analysis::heads::MAX_WEIGHTS;
-use crate::analysis::{HeadSums, LayerProfile, Rows, Sample, Sums, distances, layer_profiles};
+use crate::analysis::{HeadSums, LayerProfile, MAX_WEIGHTS, Rows, Sample, Sums, distances, layer_profiles};
 use crate::{Error, Kind, Recording};
 
 /// Mean distances of the first layer and of the last, beside that of looking at all alike.

@@ -11,7 +11,7 @@ mod word_order;
 
 use serde::Serialize;
 
-use super::{HeadSums, Measure, Score};
+use super::{HeadSums, MIN_SCORES, Measure, Score};
 use crate::printable::printable;
 use crate::{Error, HeadId, Kind, Recording, Token};
 
@@ -20,9 +20,6 @@ pub const CAPTION: &str = "Attention is where a head looks, not why the model an
 
 /// Sentences at most; the last is the one on what could not be measured.
 pub const MAX_SENTENCES: usize = 10;
-
-/// Rows, words or queries that a sentence rests on at least, as a name does: see [`Measure::names`].
-const MIN_SCORES: u64 = 5;
 
 /// Characters of a token that are quoted at most.
 const MAX_QUOTED: usize = 24;
@@ -101,7 +98,7 @@ pub fn describe(recording: &Recording, item: usize, heads: &[HeadSums]) -> Resul
     for kind in [Kind::Cross, Kind::Encoder, Kind::Decoder] {
         let all: Vec<&HeadSums> = heads.iter().filter(|head| head.kind == kind).collect();
         found.extend(absent::broken(kind, &all));
-        let sound = all.into_iter().filter(|head| !absent::is_broken(head)).collect();
+        let sound = all.into_iter().filter(|head| !head.is_broken()).collect();
         found.extend(OfKind { recording, item, kind, heads: sound }.sentences()?);
     }
     let last = absent::not_measured(heads);
