@@ -1,11 +1,10 @@
 //! The heads of a model, measured on one text or on several: what the output loses with each, beside how meaningful its map looks.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
+use attlas::HeadId;
 use attlas::printable::counted;
-use attlas::recording::{Edit, NewWeights, Which};
-use attlas::{HeadId, Quantity, RowTokens, Tokens};
+use attlas::recording::{Edit, NewWeights};
 
 use super::asked::{Measured, Predicted};
 use super::direct::Component;
@@ -14,85 +13,11 @@ use super::importance::Importance;
 use super::knock_out::{Baseline, KindHead, Removal, Watch, keeping_head_outputs};
 use super::patch::Part;
 use super::score::{Form, Metric, Score};
+use super::way::Way;
 use crate::{Array, Error, HeadMeans, Input, Model, RunOptions, Side};
 
 /// What is said where a run on another text is the run itself.
 pub(super) const SAME_RUNS: &str = "The run on the other text gives the same: there is nothing to carry over.";
-
-/// What is done to each head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// It is taken away.
-    KnockOut(Removal),
-    /// Its output is exchanged for that of a run on another text.
-    Patch,
-    /// Its weights become others, that are given.
-    Given,
-    /// Nothing: what it writes for the target is read.
-    Direct,
-    /// Nothing: how much the number depends on a factor on its output is read from the gradient.
-    Gradient,
-}
-
-impl Way {
-    /// Every way that needs no numbers of its own, permutations with seed 0.
-    pub const ALL: [Way; 8] = [
-        Way::KnockOut(Removal::Zero),
-        Way::KnockOut(Removal::Mean),
-        Way::KnockOut(Removal::Uniform),
-        Way::KnockOut(Removal::Permute { seed: 0 }),
-        Way::KnockOut(Removal::PatternPreserving),
-        Way::Patch,
-        Way::Direct,
-        Way::Gradient,
-    ];
-
-    /// The name in files and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Way::KnockOut(method) => method.name(),
-            Way::Patch => "patch",
-            Way::Given => "given",
-            Way::Direct => "direct",
-            Way::Gradient => "gradient",
-        }
-    }
-
-    /// What the numbers are, as a colour bar says it.
-    pub fn words(self) -> &'static str {
-        match self {
-            Way::Direct => "direct share",
-            Way::Gradient => "size of the slope",
-            _ => Quantity::Effect.words(),
-        }
-    }
-
-    /// What holds of all its numbers.
-    pub fn limits(self) -> &'static str {
-        match self {
-            Way::Direct => {
-                "A share is about this text and token, and of what the head itself writes: what later layers make of it is theirs."
-            }
-            Way::Gradient => {
-                "A slope is about this text and metric, where the head is whole: nothing is taken away, and heads that stand in for \
-                 each other may have large ones."
-            }
-            _ => "An effect is about this text and metric; heads that stand in for each other have small ones alone.",
-        }
-    }
-}
-
-impl FromStr for Way {
-    type Err = Error;
-
-    /// Reads a way by its name, permutations with seed 0.
-    fn from_str(name: &str) -> Result<Way, Error> {
-        Way::ALL.into_iter().find(|way| way.name() == name).ok_or_else(|| {
-            let [names @ .., last] = Way::ALL.map(Way::name);
-            Error::Plan(format!("there is no method \"{name}\"; there are {} and {last}", names.join(", ")))
-        })
-    }
-}
 
 /// Who may notice an output that was exchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -560,69 +485,4 @@ impl Effects {
         ranked.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
         ranked
     }
-}
-
-/// Pairs that are hidden at most: each is a run.
-const MAX_PAIRS: usize = 1 << 16;
-
-/// The pairs of one head, each hidden alone.
-#[derive(Debug, Clone)]
-pub struct Edges {
-    /// The head.
-    pub head: KindHead,
-    /// The metric's name.
-    pub metric: &'static str,
-    /// What it counts in.
-    pub unit: &'static str,
-    /// What is measured, in words.
-    pub measures: String,
-    /// The number before anything is hidden.
-    pub before: f64,
-    /// Query, key, effect, weight.
-    pub rows: Vec<(usize, usize, f64, f32)>,
-    /// What the rows are named after, as pictures name them: of cross-attention the tokens that they predict.
-    pub queries: Tokens,
-    /// The tokens of the columns.
-    pub keys: Tokens,
-}
-
-/// How many pairs of a head there are to hide.
-///
-/// # Errors
-/// When there is no such head, or there are more than can be hidden.
-pub fn n_edges(baseline: &Baseline<'_>, head: KindHead) -> Result<usize, Error> {
-    match baseline.edges(head, &Which::All)?.len() {
-        n if n > MAX_PAIRS => Err(Error::Limit(format!(
-            "{n} pairs of tokens are as many runs, and {MAX_PAIRS} are possible; use a shorter text"
-        ))),
-        n => Ok(n),
-    }
-}
-
-/// What the output loses with each pair of a head hidden; `watch` is told how many are done.
-///
-/// # Errors
-/// As [`n_edges`], [`Measured::metric`] and [`Baseline::edge_effects`].
-pub fn edges(
-    baseline: &Baseline<'_>,
-    head: KindHead,
-    measured: Measured<'_>,
-    watch: &mut Watch<'_>,
-) -> Result<Edges, Error> {
-    n_edges(baseline, head)?;
-    let metric = measured.metric(baseline.model(), &baseline.input, &baseline.unchanged)?;
-    let HeadId { layer, head: number } = head.head;
-    let map = baseline.run.recording.map(0, head.kind, layer, number)?;
-    let found = baseline.edge_effects(head, &Which::All, &metric, watch)?;
-    let weight = |query: usize, key: usize| map.tile(query..query + 1, key..key + 1)[0];
-    Ok(Edges {
-        head,
-        metric: metric.name(),
-        unit: metric.unit(),
-        measures: baseline.model().metric_in_words(&metric, &baseline.input),
-        before: baseline.value(&metric)?,
-        rows: found.iter().map(|&(query, key, effect)| (query, key, effect, weight(query, key))).collect(),
-        queries: RowTokens::usual(head.kind).of(&map).clone(),
-        keys: map.key_tokens().clone(),
-    })
 }

@@ -13,6 +13,7 @@ mod circuits;
 mod components;
 mod composition;
 pub mod direct;
+pub mod edges;
 pub mod effects;
 mod eigenvalues;
 pub mod faithfulness;
@@ -37,6 +38,7 @@ mod relevance;
 pub mod score;
 pub mod side_by_side;
 pub mod states;
+pub mod way;
 mod why;
 
 pub use alti::{Reach, contributions};

@@ -7,9 +7,11 @@ use attlas::{Kind, Quantity};
 
 use super::agreement::{Agreement, firsts};
 use super::by_key::ByKey;
-use super::effects::{Edges, Effects, Way};
+use super::edges::Edges;
+use super::effects::Effects;
 use super::side_by_side::{Explained, Place, UNSAID, short_title};
 use super::states::States;
+use super::way::Way;
 use crate::Error;
 
 /// The share of every token under every method, one panel for what the encoder reads and one for what the decoder reads; of long texts

@@ -6,11 +6,13 @@ use attlas_model::Model;
 use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::by_key::{ByKey, KeyShare};
 use attlas_model::explain::direct::Component;
-use attlas_model::explain::effects::{Edges, Effect, Effects, Way};
+use attlas_model::explain::edges::Edges;
+use attlas_model::explain::effects::{Effect, Effects};
 use attlas_model::explain::knock_out::KindHead;
 use attlas_model::explain::lens::Lens;
 use attlas_model::explain::side_by_side::{Explained, Place, complete};
 use attlas_model::explain::states::{StatePlace, States};
+use attlas_model::explain::way::Way;
 use attlas_model::explain::{Attribution, Mixing};
 
 use super::{Cells, Table};

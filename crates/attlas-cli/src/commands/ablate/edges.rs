@@ -5,7 +5,7 @@ use std::io::Write;
 use attlas::view::pictures::Looks;
 use attlas::{Kind, Tokens};
 use attlas_model::Model;
-use attlas_model::explain::effects::{Edges, edges, n_edges};
+use attlas_model::explain::edges::{Edges, edges, n_edges};
 use attlas_model::explain::knock_out::Baseline;
 use attlas_model::explain::pictures::edges_picture;
 use attlas_survey::table::edges_table;
