@@ -90,7 +90,7 @@ impl Attribution {
 
 /// The way on which gradients are integrated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Way {
+pub struct IntegrationPath {
     /// Places at which the gradient is computed; where the parts do not sum to what they should, up to eight times as many are
     /// computed besides, where the way is least smooth.
     pub n_steps: usize,
@@ -110,9 +110,9 @@ pub enum Moved {
     Target,
 }
 
-impl Default for Way {
-    fn default() -> Way {
-        Way { n_steps: 50, moved: Moved::Both }
+impl Default for IntegrationPath {
+    fn default() -> IntegrationPath {
+        IntegrationPath { n_steps: 50, moved: Moved::Both }
     }
 }
 
@@ -149,7 +149,7 @@ impl Model {
             Method::Saliency | Method::InputGradient => explained.by_gradient(method, Rules::Gradient, watch),
             Method::AttnLrp => explained.by_gradient(method, Rules::AttnLrp, watch),
             Method::CpLrp => explained.by_gradient(method, Rules::CpLrp, watch),
-            Method::IntegratedGradients => explained.along(Way::default(), watch),
+            Method::IntegratedGradients => explained.along(IntegrationPath::default(), watch),
             Method::HeadEffect => explained.by_heads(watch),
             Method::Hide => explained.by_hiding(watch),
             Method::LeaveOut => explained.by_leaving_out(watch),
@@ -160,7 +160,12 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::explain`]; and when the way has no step, or more than 10,000.
-    pub fn integrated_gradients(&self, input: &Input, score: &Score, way: Way) -> Result<Attribution, Error> {
+    pub fn integrated_gradients(
+        &self,
+        input: &Input,
+        score: &Score,
+        way: IntegrationPath,
+    ) -> Result<Attribution, Error> {
         self.integrated_gradients_watched(input, score, way, &mut |_| Next::Continue)
     }
 
@@ -172,7 +177,7 @@ impl Model {
         &self,
         input: &Input,
         score: &Score,
-        way: Way,
+        way: IntegrationPath,
         watch: &mut Watch<'_>,
     ) -> Result<Attribution, Error> {
         if !(1..=10_000).contains(&way.n_steps) {

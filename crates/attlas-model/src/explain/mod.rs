@@ -42,7 +42,7 @@ pub mod way;
 mod why;
 
 pub use alti::{Reach, contributions};
-pub use attribution::{Attribution, Completeness, Moved, Share, Way};
+pub use attribution::{Attribution, Completeness, IntegrationPath, Moved, Share};
 pub use circuits::{Circuit, Copying, Pair, circuit, copying};
 pub use components::Source;
 pub use composition::{Composition, Compositions, compositions};

@@ -1,6 +1,6 @@
 //! One prediction, explained by several methods side by side.
 
-use super::attribution::{Attribution, Moved, Share, Way};
+use super::attribution::{Attribution, IntegrationPath, Moved, Share};
 use super::knock_out::Watch;
 use super::method::Method;
 use super::score::Score;
@@ -51,7 +51,7 @@ impl Explained {
     ) -> Result<Explained, Error> {
         let mut attributions: Vec<Attribution> = Vec::new();
         let mut left_out: Vec<(Method, String)> = Vec::new();
-        let way = Way { n_steps, moved: Moved::Both };
+        let way = IntegrationPath { n_steps, moved: Moved::Both };
         for (n_done, method) in methods.iter().enumerate() {
             if watch(n_done) == Next::Stop {
                 return Err(Error::Stopped);

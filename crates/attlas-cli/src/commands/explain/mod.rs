@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::pictures::explained_picture;
 use attlas_model::explain::side_by_side::Explained;
-use attlas_model::explain::{Definition, METHODS, Method, Way};
+use attlas_model::explain::{Definition, IntegrationPath, METHODS, Method};
 use attlas_model::{Input, Model};
 use attlas_survey::table::{agreement_table, explained_table};
 use clap::Args;
@@ -59,7 +59,7 @@ pub struct ExplainArguments {
     pub method: Vec<Asked>,
     /// Places at which integrated gradients compute the gradient; where tokens do not sum to what they should, up to eight
     /// times as many follow.
-    #[arg(long, value_name = "N", default_value_t = Way::default().n_steps, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = IntegrationPath::default().n_steps, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub steps: usize,
     /// In --json and tables, rows of each two methods in place of tokens: method, other, rank_correlation, n_tokens.
     #[arg(long, help_heading = "Output")]
