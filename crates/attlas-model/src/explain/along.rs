@@ -7,7 +7,7 @@
 use super::attribution::{Attribution, Completeness, IntegrationPath, Moved};
 use super::method::Method;
 use super::quadrature::gauss_legendre;
-use super::read::{Explained, Read, Side, Watch};
+use super::read::{Explained, Read, ReadSide, Watch};
 use crate::Error;
 
 /// Stretches that a way which is not smooth is cut into at first, and places on each.
@@ -88,7 +88,7 @@ impl Explained<'_> {
 
     /// What the input is at a place of the way.
     fn read_at(&self, place: f64, moved: Moved) -> Read {
-        let scaled = |side: &Option<Side>, moves: bool| {
+        let scaled = |side: &Option<ReadSide>, moves: bool| {
             side.as_ref().map(|side| if moves { side.scaled(place) } else { side.clone() })
         };
         Read {

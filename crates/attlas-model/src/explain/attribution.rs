@@ -3,12 +3,12 @@
 use attlas::printable::printable;
 
 use super::method::Method;
-use super::read::{Explained, Read, Side, Watch};
+use super::read::{Explained, Read, ReadSide, Watch};
 use super::score::{Form, Score};
 use crate::block::pass::{Next, Site};
 use crate::config::Readout;
 use crate::run::backward::Rules;
-use crate::{Error, Input, Model};
+use crate::{Error, Input, Model, Side};
 
 /// What a method says of each token.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +56,7 @@ impl Completeness {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Share<'a> {
     /// Which text it is of: the encoder's, or the decoder's.
-    pub side: crate::Side,
+    pub side: Side,
     /// Its position, counted from 0.
     pub position: usize,
     /// The token as a reader knows it.
@@ -77,9 +77,7 @@ impl Attribution {
             };
             tokens.tokens.iter().zip(scores).enumerate().map(share)
         };
-        side(crate::Side::Source, &input.source, &self.source)
-            .chain(side(crate::Side::Target, &input.target, &self.target))
-            .collect()
+        side(Side::Source, &input.source, &self.source).chain(side(Side::Target, &input.target, &self.target)).collect()
     }
 
     /// The sum over all tokens.
@@ -202,7 +200,7 @@ impl Model {
         let of = format!("{form} of {}{foil}", name(score.target));
         let Some(position) = score.position else { return of };
         let token = self.predicted_at(input).tokens.get(position).map_or("", |token| token.text.as_str());
-        let preposition = if self.has(crate::Side::Target) { "after" } else { "at" };
+        let preposition = if self.has(Side::Target) { "after" } else { "at" };
         format!("{of} {preposition} position {position} (\"{}\")", printable(token.trim()))
     }
 
@@ -234,7 +232,7 @@ impl Explained<'_> {
 
     /// What a function says of each number that is read and its gradient, summed by token.
     pub(super) fn sums(&self, gradient: &Read, of: fn(f64, f64) -> f64) -> [Vec<f64>; 2] {
-        let sums = |side: &Option<Side>, gradient: &Option<Side>| match (side, gradient) {
+        let sums = |side: &Option<ReadSide>, gradient: &Option<ReadSide>| match (side, gradient) {
             (Some(side), Some(gradient)) => {
                 let (x, g) = (&side.values.values, &gradient.values.values);
                 side.sums(|place| of(f64::from(x[place]), f64::from(g[place])))
@@ -264,7 +262,7 @@ impl Explained<'_> {
 
     /// What the score loses with each token.
     fn by_leaving_out(&self, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
-        let n = |side: &Option<Side>| side.as_ref().map_or(0, Side::n_tokens);
+        let n = |side: &Option<ReadSide>| side.as_ref().map_or(0, ReadSide::n_tokens);
         let (n_source, n_target) = (n(&self.read.source), n(&self.read.target));
         let without = |step: usize| {
             let mut read = self.read.clone();
