@@ -12,12 +12,21 @@ pub const UNSAID: &str = "–: nobody else looks at the explained position, so t
 /// A token that the model reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// What reads it: `source` for the encoder, `target` for the decoder.
-    pub side: &'static str,
+    /// Which side reads it.
+    pub side: Side,
     /// Its position there, counted from 0.
     pub position: usize,
     /// The token.
     pub token: String,
+}
+
+/// What becomes of a method that is not defined for a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undefined {
+    /// It is an error.
+    Refused,
+    /// It is left out, and the reason kept.
+    LeftOut,
 }
 
 /// What the methods say of one prediction.
@@ -35,8 +44,7 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// Computes what the methods say of a score. With `is_all`, one that is not defined for the model is left out, and its reason kept.
-    /// `watch` is told how many methods are done.
+    /// Computes what the methods say of a score; `watch` is told how many methods are done.
     ///
     /// # Errors
     /// As [`Model::explain`]; when no method is left; [`Error::Stopped`] when `watch` says so.
@@ -45,7 +53,7 @@ impl Explained {
         input: &Input,
         score: &Score,
         methods: &[Method],
-        is_all: bool,
+        undefined: Undefined,
         n_steps: usize,
         watch: &mut Watch<'_>,
     ) -> Result<Explained, Error> {
@@ -63,7 +71,7 @@ impl Explained {
             };
             match attribution {
                 Ok(attribution) => attributions.push(attribution),
-                Err(Error::Unsupported(why)) if is_all => left_out.push((*method, why)),
+                Err(Error::Unsupported(why)) if undefined == Undefined::LeftOut => left_out.push((*method, why)),
                 Err(error) => return Err(error),
             }
         }
@@ -73,13 +81,16 @@ impl Explained {
             ));
         };
         let value = first.value;
-        let place = |share: Share<'_>| Place {
-            side: if share.side == Side::Source { "source" } else { "target" },
-            position: share.position,
-            token: share.token.to_owned(),
-        };
+        let place =
+            |share: Share<'_>| Place { side: share.side, position: share.position, token: share.token.to_owned() };
         let places = first.shares(input).into_iter().map(place).collect();
         Ok(Explained { subject: model.score_in_words(score, input), value, places, attributions, left_out })
+    }
+
+    /// Whether the prediction can depend on a token: not on one after the explained position of a decoder.
+    pub fn is_seen(&self, place: &Place) -> bool {
+        let last = self.attributions.first().and_then(|one| one.score.position);
+        place.side == Side::Source || last.is_none_or(|last| place.position <= last)
     }
 
     /// The scores of a method, source before target; NaN of a token of which it says nothing. Shape `[places.len()]`.
