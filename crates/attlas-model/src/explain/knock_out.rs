@@ -249,6 +249,7 @@ impl<'m> Baseline<'m> {
                 let Some(start) = start else {
                     let logits = self.unchanged.at(rows)?;
                     batch.iter().try_for_each(|variant| each(&[*variant], &logits.values))?;
+                    n_done += batch.len();
                     continue;
                 };
                 let resumed = self.resumed(start, batch, edits, Pass::keeping([]))?;
