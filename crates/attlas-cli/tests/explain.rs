@@ -253,6 +253,13 @@ fn numbers_that_are_none_are_refused_with_the_layer_and_head_where_they_began() 
         let message = run.fails(3);
         assert!(message.contains("first in its output, at L1H2 of decoder self-attention"), "{words:?}: {message}");
     }
+    for quantity in ["alti", "norm-sum"] {
+        let words =
+            ["record", "--quantity", quantity, "-o", "a.safetensors", "--model", "broken", "--target-ids", "5,9,7,11"];
+        let run = Command::new(words).in_folder(&folder).run();
+        assert!(run.fails(3).contains("infinite or none (NaN)"), "{quantity}: {}", run.stderr);
+    }
+    assert!(!folder.path().join("a.safetensors").exists());
 }
 
 #[test]

@@ -330,6 +330,7 @@ fn the_lens_reads_each_layer_as_other_programs_do_and_the_last_is_the_output() {
     }
     let lens = baseline.lens(&rows, &[Depth::Entering, Depth::AfterAttention], 2, &[34]).expect("a lens");
     assert_eq!(lens.len(), 7 * rows.len());
+    assert!(baseline.lens(&[], &[Depth::Entering], 2, &[]).expect("a lens").is_empty(), "no position, nothing to read");
     let last = lens.last().expect("rows");
     assert_eq!((last.layer, last.position, last.top.len()), (3, Some(10), 2));
     let target = model.likeliest(&input, &baseline.unchanged.logits, None).expect("a target").target;

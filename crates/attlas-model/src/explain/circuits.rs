@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::eigenvalues::{Complex, eigenvalues};
+use super::knock_out::KindHead;
 use super::matrices::{Matrices, Norms, fold};
 use super::parts::residual_of;
 use crate::Error;
@@ -243,7 +244,7 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn attention(&self, model: &'a Model, head: HeadId) -> Result<(&'a Attention, &'a AttentionWeights), Error> {
-        let layers = model.transformer().architecture.attention(self.kind);
+        model.check_head(KindHead { kind: self.kind, head })?;
         let stack = match self.kind {
             Kind::Decoder => &model.transformer().decoder,
             _ => &model.transformer().encoder,
@@ -255,12 +256,8 @@ impl<'a> Vocabulary<'a> {
                 "{} gates what heads give, by the query's state: weights alone do not say what they write",
                 model.name()
             ))),
-            (Some(config), Some(attention)) if head.head < config.n_heads => Ok((config, attention)),
-            _ => {
-                let n_heads = layers.first().map_or(0, |(_, layer)| layer.n_heads);
-                let (name, kind, n) = (model.name(), self.kind, layers.len());
-                Err(Error::Plan(format!("{name} has no {kind} head {head}: {n} layers of {n_heads} heads")))
-            }
+            (Some(config), Some(attention)) => Ok((config, attention)),
+            _ => Err(Error::Plan(format!("layer {} of {} has no attention", head.layer, model.name()))),
         }
     }
 }
