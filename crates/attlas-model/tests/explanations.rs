@@ -322,6 +322,10 @@ fn a_hidden_token_is_what_a_whole_run_loses_when_nobody_else_looks_at_it() {
     assert!(found.target[6].is_nan(), "the explained position is looked at by no other: {found:?}");
     assert!(found.target[7..].iter().all(|loss| *loss == 0.0), "{found:?}");
     assert!(found.target[..6].iter().all(|loss| *loss != 0.0), "{found:?}");
+    // all that cross-attention sees stays
+    let bart = load("bart_tiny");
+    let found = explain(&bart, &input(&bart, &[5], Some(&[2, 7, 9])), &logit(2, 3), Method::Hide);
+    assert!(found.source[0].is_nan() && found.target[2].is_nan() && found.target[1].is_finite(), "{found:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Which tokens a score rests on: what each method says, token by token.
 
+use attlas::Kind;
 use attlas::printable::printable;
 
 use super::method::Method;
@@ -21,7 +22,7 @@ pub struct Attribution {
     pub value: f64,
     /// Of each source token, or place of an image or sound. Empty where the model reads no source, or it was held fixed.
     pub source: Vec<f64>,
-    /// Of each target token; those after the explained position have 0. Empty where the model reads no target, or it was held
+    /// Of each target token; those that the explained position does not see have 0. Empty where the model reads no target, or it was held
     /// fixed.
     pub target: Vec<f64>,
     /// How much of the score the tokens have together, where a method shares it out.
@@ -222,6 +223,12 @@ impl Model {
             (Readout::Classes { pooled, .. }, None, Some(stack)) => pooled.rows(n, stack),
             (_, None, _) => vec![(0, 1.0)],
         }
+    }
+
+    /// Whether no token of the decoder sees one after it; object queries see each other.
+    pub(super) fn looks_back_alone(&self) -> bool {
+        let layers = self.transformer.architecture.attention(Kind::Decoder);
+        layers.iter().all(|(_, layer)| layer.visibility.after.is_some_and(|after| after <= 0))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{Error, Side};
 pub fn explained_picture(explained: &Explained, looks: &Looks) -> Result<Figure, Error> {
     let shares: Vec<Vec<f64>> = explained.attributions.iter().map(Explained::shares).collect();
     let seen = |side: Side| -> Vec<usize> {
-        let of_side = |(_, place): &(usize, &Place)| place.side == side && explained.is_seen(place);
+        let of_side = |(_, place): &(usize, &Place)| place.side == side && place.is_seen;
         explained.places.iter().enumerate().filter(of_side).map(|(index, _)| index).collect()
     };
     let sides = [Side::Source, Side::Target].map(|side| (side.name(), seen(side)));

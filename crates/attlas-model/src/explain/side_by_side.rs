@@ -7,7 +7,7 @@ use super::score::Score;
 use crate::{Error, Input, Model, Next, Side};
 
 /// What a score says that is none.
-pub const UNSAID: &str = "–: nobody else looks at the explained position, so that hiding it says nothing of it; it is left out of the ranks.";
+pub const UNSAID: &str = "–: nobody else looks at the explained position, and the only token of a source cannot be hidden, so that hiding says nothing of it; it is left out of the ranks.";
 
 /// A token that the model reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Place {
     pub position: usize,
     /// The token.
     pub token: String,
+    /// Whether the prediction can depend on it: not where it stands after the explained position of a decoder that looks back alone.
+    pub is_seen: bool,
 }
 
 /// What becomes of a method that is not defined for a model.
@@ -81,16 +83,15 @@ impl Explained {
             ));
         };
         let value = first.value;
-        let place =
-            |share: Share<'_>| Place { side: share.side, position: share.position, token: share.token.to_owned() };
+        let last = score.position.filter(|_| model.looks_back_alone());
+        let place = |Share { side, position, token, .. }: Share<'_>| Place {
+            side,
+            position,
+            token: token.to_owned(),
+            is_seen: side == Side::Source || last.is_none_or(|last| position <= last),
+        };
         let places = first.shares(input).into_iter().map(place).collect();
         Ok(Explained { subject: model.score_in_words(score, input), value, places, attributions, left_out })
-    }
-
-    /// Whether the prediction can depend on a token: not on one after the explained position of a decoder.
-    pub fn is_seen(&self, place: &Place) -> bool {
-        let last = self.attributions.first().and_then(|one| one.score.position);
-        place.side == Side::Source || last.is_none_or(|last| place.position <= last)
     }
 
     /// The scores of a method, source before target; NaN of a token of which it says nothing. Shape `[places.len()]`.

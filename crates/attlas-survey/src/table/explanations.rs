@@ -246,7 +246,7 @@ pub fn explained_table(found: &Explained) -> Table {
     };
     let scores = found.attributions.iter().flat_map(|one| {
         let of_places = found.places.iter().zip(Explained::scores(one));
-        of_places.map(move |(place, score)| found.is_seen(place).then_some(score))
+        of_places.map(|(place, score)| place.is_seen.then_some(score))
     });
     let columns = vec![
         ("method", text(&|one, _| one.method.name().to_owned())),
