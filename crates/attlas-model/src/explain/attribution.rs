@@ -5,7 +5,7 @@ use attlas::printable::printable;
 
 use super::method::Method;
 use super::read::{Explained, Read, ReadSide, Watch};
-use super::score::{Form, Score};
+use super::score::Score;
 use crate::block::pass::{Next, Site};
 use crate::config::Readout;
 use crate::run::backward::Rules;
@@ -187,22 +187,22 @@ impl Model {
 
     /// A score as a reader knows it: `logit of " mat" after position 5 ("the")`.
     pub fn score_in_words(&self, score: &Score, input: &Input) -> String {
-        let form = match score.form {
-            Form::Logit => "logit",
-            Form::LogProbability => "log-probability",
-            Form::Probability => "probability",
-        };
+        let of = self.predicted_in_words(score);
+        let Some(position) = score.position else { return of };
+        let token = self.predicted_at(input).tokens.get(position).map_or("", |token| token.text.as_str());
+        let preposition = if self.has(Side::Target) { "after" } else { "at" };
+        format!("{of} {preposition} position {position} (\"{}\")", printable(token.trim()))
+    }
+
+    /// A score without its place: `logit of " mat" less that of " dog"`.
+    pub(super) fn predicted_in_words(&self, score: &Score) -> String {
         let name = |id: u32| {
             let text = self.target_text(score.position, id);
             let is_text = score.position.is_some() && self.tokenizer.is_some();
             if is_text { format!("\"{}\"", printable(&text)) } else { text }
         };
         let foil = score.foil.map_or_else(String::new, |foil| format!(" less that of {}", name(foil)));
-        let of = format!("{form} of {}{foil}", name(score.target));
-        let Some(position) = score.position else { return of };
-        let token = self.predicted_at(input).tokens.get(position).map_or("", |token| token.text.as_str());
-        let preposition = if self.has(Side::Target) { "after" } else { "at" };
-        format!("{of} {preposition} position {position} (\"{}\")", printable(token.trim()))
+        format!("{} of {}{foil}", score.form.name().replace('_', "-"), name(score.target))
     }
 
     /// A token as text, `token 7` without a tokenizer, `class 2` where there is no position.

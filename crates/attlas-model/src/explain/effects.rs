@@ -342,16 +342,14 @@ impl OneText<'_> {
                 "Jensen–Shannon divergence from the unchanged output, mean over a text's positions, in nats".to_owned()
             }
             Metric::Score(score) => {
-                let name = |id: u32| self.model.target_text(score.position, id);
-                let foil = score.foil.map_or_else(String::new, |foil| format!(" less that of \"{}\"", name(foil)));
-                let form = score.form.name().replace('_', "-");
                 let place = match (score.position, self.question.measured.predicted.position) {
                     (None, _) => String::new(),
+                    (_, Some(position)) if self.model.has(Side::Target) => format!(" after position {position}"),
                     (_, Some(position)) => format!(" at position {position}"),
                     _ if self.model.has(Side::Target) => " after each text's last position".to_owned(),
                     _ => " at each text's masked position".to_owned(),
                 };
-                format!("{form} of \"{}\"{foil}{place}", name(score.target))
+                format!("{}{place}", self.model.predicted_in_words(score))
             }
         }
     }
