@@ -1,7 +1,7 @@
 //! The pairs of one head, each hidden alone: what the output loses with each.
 
 use attlas::recording::Which;
-use attlas::{HeadId, RowTokens, Tokens};
+use attlas::{RowTokens, Tokens};
 
 use super::asked::Measured;
 use super::knock_out::{Baseline, KindHead, Watch};
@@ -56,8 +56,7 @@ pub fn edges(
 ) -> Result<Edges, Error> {
     n_edges(baseline, head)?;
     let metric = measured.metric(baseline.model(), &baseline.input, &baseline.unchanged)?;
-    let HeadId { layer, head: number } = head.head;
-    let map = baseline.run.recording.map(0, head.kind, layer, number)?;
+    let map = baseline.map_of(head)?;
     let found = baseline.edge_effects(head, &Which::All, &metric, watch)?;
     let weight = |query: usize, key: usize| map.tile(query..query + 1, key..key + 1)[0];
     Ok(Edges {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use attlas::HeadId;
 use attlas::printable::counted;
 use attlas::recording::{Edit, NewWeights};
 
@@ -382,8 +381,7 @@ impl OneText<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<Vec<(f64, Option<f64>)>, Error> {
         let (Some(given), [head]) = (self.question.given, &self.question.heads[..]) else { return Ok(Vec::new()) };
-        let HeadId { layer, head: number } = head.head;
-        let map = baseline.run.recording.map(0, head.kind, layer, number)?;
+        let map = baseline.map_of(*head)?;
         let shape = [map.n_queries(), map.n_keys()];
         if given.shape != shape {
             return Err(Error::Input(format!(
