@@ -227,6 +227,21 @@ fn a_masked_model_without_a_mask_says_which_option_names_the_position() {
 }
 
 #[test]
+fn an_empty_line_that_was_left_out_is_told_by_the_code_of_every_command_about_one_text() {
+    let folder = folder();
+    fs::write(folder.path().join("text.txt"), "\nA red apple.\n").expect("written");
+    for words in [
+        &["explain", "text.txt", "--method", "weight"][..],
+        &["lens", "text.txt"],
+        &["check", "text.txt", "--heads", "cross:0.0", "--permutations", "1"],
+        &["ablate", "text.txt", "--heads", "cross:0.0", "--edges"],
+    ] {
+        let run = Command::new(words).in_folder(&folder).run();
+        assert_eq!(run.code, Some(1), "{words:?}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn numbers_that_are_none_are_refused_with_the_layer_and_head_where_they_began() {
     let folder = folder();
     let model = folder.path().join("broken");

@@ -141,11 +141,8 @@ pub fn run(arguments: &ExplainArguments, terminal: &mut Terminal) -> Result<Outc
     arguments.check()?;
     let (methods, undefined) = arguments.methods();
     let model = load_model(&arguments.subject.model)?;
-    let (inputs, skipped) = arguments.subject.inputs(&model)?;
-    let [input] = &inputs[..] else {
-        return Err(Failure::Usage(format!("one text is explained at a time, and there are {}", inputs.len())));
-    };
-    let explained = arguments.explained(&model, input, &methods, undefined)?;
+    let (input, outcome) = arguments.subject.one_input(&model, "one text is explained at a time")?;
+    let explained = arguments.explained(&model, &input, &methods, undefined)?;
     let table = match arguments.agreement {
         false => explained_table(&explained),
         true => agreement_table(&Agreement::of(&explained).ok_or_else(too_few)?),
@@ -162,7 +159,7 @@ pub fn run(arguments: &ExplainArguments, terminal: &mut Terminal) -> Result<Outc
         true => print_json(&table.json(), terminal)?,
         false => table::print(&explained, arguments.output.as_deref(), terminal)?,
     }
-    Ok(if skipped { Outcome::SomeSkipped } else { Outcome::Done })
+    Ok(outcome)
 }
 
 /// Says which methods are not defined for the model, and why; each reason once.
