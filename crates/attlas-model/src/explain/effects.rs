@@ -110,64 +110,87 @@ pub fn effects(
     question: &Question<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<Effects, Error> {
-    let way = question.way;
+    question.check(inputs)?;
     let sets: Vec<Vec<KindHead>> = match question.together {
         true => vec![question.heads.clone()],
         false => question.heads.iter().map(|head| vec![*head]).collect(),
     };
-    question.check(inputs)?;
     let means = means(question, model, inputs)?;
-    let mut found = Effects {
-        model: model.name().to_owned(),
-        way,
-        metric: "",
-        unit: "",
-        measures: String::new(),
-        does: in_words(question, means.as_ref().map(|(n, _)| *n)),
-        before: 0.0,
-        effects: sets
-            .iter()
-            .map(|set| Effect { heads: set.clone(), effect: 0.0, share: None, mean_weight: None, by_layer: None })
-            .collect(),
-        others: Vec::new(),
-        revision: model.revision().to_owned(),
-        text: match inputs {
-            [input] => Some(text_digest(&input.source, &input.target)),
-            _ => None,
-        },
-        n_texts: inputs.len(),
-        n_tokens: inputs.iter().map(|input| input.source.len() + input.target.len()).sum(),
-        notes: Vec::new(),
-    };
+    let mut found = Effects::begun(model, inputs, question, &sets);
+    found.does = in_words(question, means.as_ref().map(|(n, _)| *n));
     let mut sums = DirectSums::default();
     for (place, input) in inputs.iter().enumerate() {
         let means = means.as_ref().map(|(_, means)| means);
         let one = OneText { question, model, n_texts: inputs.len(), sets: &sets, means };
         one.measure(input, &mut found, &mut sums, &mut |n| watch(place * sets.len() + n))?;
     }
-    let n = inputs.len() as f64;
-    found.before /= n;
-    if way == Way::Patch && found.effects.iter().all(|effect| effect.share.is_none() && effect.effect == 0.0) {
-        found.notes.push(SAME_RUNS.to_owned());
-    }
-    if way == Way::Direct {
+    found.average();
+    if question.way == Way::Direct {
+        let n = inputs.len() as f64;
         found.notes.push(sums.note(n));
         if question.heads.len() == model.heads().len() {
-            found.others = std::mem::take(&mut sums.others);
+            found.others = sums.others.into_iter().map(|(component, share)| (component, share / n)).collect();
         }
-        found.others.iter_mut().for_each(|(_, share)| *share /= n);
-    }
-    for effect in &mut found.effects {
-        effect.effect /= n;
-        effect.mean_weight = effect.mean_weight.map(|sum| sum / n);
-    }
-    if way == Way::Gradient {
-        let heads = found.effects.iter().flat_map(|effect| effect.heads.iter().copied()).collect();
-        let slopes = vec![found.effects.iter().map(|effect| effect.effect).collect()];
-        let by_layer = Importance { heads, slopes }.by_layer();
-        found.effects.iter_mut().zip(by_layer).for_each(|(effect, by_layer)| effect.by_layer = Some(by_layer));
     }
     Ok(found)
+}
+
+impl Effects {
+    /// Nothing of what is asked is measured yet.
+    fn begun(model: &Model, inputs: &[Input], question: &Question<'_>, sets: &[Vec<KindHead>]) -> Effects {
+        let effect = |heads: &Vec<KindHead>| Effect {
+            heads: heads.clone(),
+            effect: 0.0,
+            share: None,
+            mean_weight: None,
+            by_layer: None,
+        };
+        Effects {
+            model: model.name().to_owned(),
+            way: question.way,
+            metric: "",
+            unit: "",
+            measures: String::new(),
+            does: String::new(),
+            before: 0.0,
+            effects: sets.iter().map(effect).collect(),
+            others: Vec::new(),
+            revision: model.revision().to_owned(),
+            text: match inputs {
+                [input] => Some(text_digest(&input.source, &input.target)),
+                _ => None,
+            },
+            n_texts: inputs.len(),
+            n_tokens: inputs.iter().map(|input| input.source.len() + input.target.len()).sum(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Makes means of what was summed over the texts.
+    fn average(&mut self) {
+        let n = self.n_texts as f64;
+        self.before /= n;
+        for effect in &mut self.effects {
+            effect.effect /= n;
+            effect.mean_weight = effect.mean_weight.map(|sum| sum / n);
+        }
+        if self.way == Way::Patch && self.effects.iter().all(|effect| effect.share.is_none() && effect.effect == 0.0) {
+            self.notes.push(SAME_RUNS.to_owned());
+        }
+        if self.way == Way::Gradient {
+            let heads = self.effects.iter().flat_map(|effect| effect.heads.iter().copied()).collect();
+            let slopes = vec![self.effects.iter().map(|effect| effect.effect).collect()];
+            let by_layer = Importance { heads, slopes }.by_layer();
+            self.effects.iter_mut().zip(by_layer).for_each(|(effect, by_layer)| effect.by_layer = Some(by_layer));
+        }
+    }
+
+    /// The effects, the largest first, whatever their sign.
+    pub fn ranked(&self) -> Vec<&Effect> {
+        let mut ranked: Vec<&Effect> = self.effects.iter().collect();
+        ranked.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
+        ranked
+    }
 }
 
 impl Question<'_> {
@@ -471,14 +494,5 @@ fn in_words(question: &Question<'_>, n_means: Option<usize>) -> String {
         Way::Given => "its weights become those that are given".to_owned(),
         Way::Direct => "what it writes into the stream for the target's logit, read through the final norm".to_owned(),
         Way::Gradient => "a factor on its output, which is 1, becomes a little less or more".to_owned(),
-    }
-}
-
-impl Effects {
-    /// The effects, the largest first, whatever their sign.
-    pub fn ranked(&self) -> Vec<&Effect> {
-        let mut ranked: Vec<&Effect> = self.effects.iter().collect();
-        ranked.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
-        ranked
     }
 }
