@@ -153,20 +153,7 @@ pub struct Origin {
 /// has numbers that are infinite or none (NaN); and
 /// [`Error::Unsupported`] for scores that are no sum of such parts: weights that were changed, DeBERTa's, and projections that are cut.
 pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
-    let changed = |edit: &&Edit<Digest>| matches!(edit, Edit::Stream { .. });
-    if let Some(edit) = run.recording.provenance.edits.iter().find(changed) {
-        return Err(Error::Unsupported(format!(
-            "a score is not taken apart in a run whose residual stream was changed, which then is no sum of what the model wrote to it: {}",
-            edit.sentence()
-        )));
-    }
-    if run.recording.items.get(asked.item).is_some_and(|item| !item.target_images().is_empty()) {
-        return Err(Error::Unsupported(format!(
-            "a score of {} is not taken apart in a text with images in it: what they put into the residual stream is no word's",
-            model.name()
-        )));
-    }
-    check_finite(run)?;
+    check_summed(model, run, asked.item)?;
     let layer = run.recording.layer(asked.kind, asked.head.layer)?;
     let map = run.recording.map_of(layer, asked.item, asked.head.head)?;
     let pair = Pair::new(model, layer, &map, asked)?;
@@ -174,30 +161,13 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
     let (score, lse) = (scores.of_key, scores.lse);
     let (query, key) = (pair.query_side(model, run)?, pair.key_side(model, run)?);
     let (turned_query, turned_key) = (pair.turned(&query, asked.query), pair.turned(&key, asked.key));
-    let scale = f64::from(pair.config.scale);
-    let mut parts: BTreeMap<Part, f64> = BTreeMap::new();
-    let mut pairs = Vec::new();
-    for ((one, unturned), (_, turned)) in query.parts.iter().zip(&turned_query.parts) {
-        for ((other, unturned_key), (_, turned_key)) in key.parts.iter().zip(&turned_key.parts) {
-            let at_one_place = scale * dot(unturned, unturned_key);
-            let value = scale * dot(turned, turned_key);
-            *parts.entry(part_of(*one, *other)).or_default() += at_one_place;
-            if pair.config.rotary.is_some() {
-                *parts.entry(Part::Rotation).or_default() += value - at_one_place;
-            }
-            pairs.push((*one, *other, value));
-        }
-    }
-    let product: f64 = pairs.iter().map(|(.., value)| value).sum();
-    if pair.scoring.softcap.is_some() {
-        parts.insert(Part::SoftCap, pair.scoring.capped(product / scale) - product);
-    }
+    let (mut parts, pairs) = pair.met([&query, &key], [&turned_query, &turned_key]);
     let bias = pair.bias(layer);
     if bias != 0.0 {
         parts.insert(Part::RelativeBias, bias);
     }
     let error = parts.values().sum::<f64>() - score;
-    let side = |of: fn(&(Source, Source, f64)) -> Source| {
+    let side = |of: fn(&Met) -> Source| {
         let mut sums: BTreeMap<Source, f64> = BTreeMap::new();
         pairs.iter().for_each(|pair| *sums.entry(of(pair)).or_default() += pair.2);
         sorted(sums.into_iter().map(|(source, value)| Origin { source, value }).collect(), |origin| origin.value)
@@ -220,6 +190,24 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
     })
 }
 
+/// Refuses a run whose states are no sums of what its words, heads and feed-forwards wrote.
+fn check_summed(model: &Model, run: &Run, item: usize) -> Result<(), Error> {
+    let changed = |edit: &&Edit<Digest>| matches!(edit, Edit::Stream { .. });
+    if let Some(edit) = run.recording.provenance.edits.iter().find(changed) {
+        return Err(Error::Unsupported(format!(
+            "a score is not taken apart in a run whose residual stream was changed, which then is no sum of what the model wrote to it: {}",
+            edit.sentence()
+        )));
+    }
+    if run.recording.items.get(item).is_some_and(|item| !item.target_images().is_empty()) {
+        return Err(Error::Unsupported(format!(
+            "a score of {} is not taken apart in a text with images in it: what they put into the residual stream is no word's",
+            model.name()
+        )));
+    }
+    check_finite(run)
+}
+
 /// The largest first, whatever the sign.
 fn sorted<T>(mut all: Vec<T>, value: impl Fn(&T) -> f64) -> Vec<T> {
     all.sort_by(|a, b| value(b).abs().total_cmp(&value(a).abs()));
@@ -236,6 +224,9 @@ fn part_of(query: Source, key: Source) -> Part {
         _ => Part::Content,
     }
 }
+
+/// What of the query's side meets what of the key's, and its share of `scale · q·k`.
+type Met = (Source, Source, f64);
 
 /// What a query scores.
 struct Scores {
@@ -334,6 +325,34 @@ impl<'a> Pair<'a> {
         let seen: Vec<f64> = (0..shape.n_keys).filter(|key| map.sees(query, *key)).map(score).collect();
         let mean = seen.iter().sum::<f64>() / seen.len().max(1) as f64;
         Ok(Scores { of_key: score(key), mean, lse: lse.first().copied().unwrap_or(f64::NEG_INFINITY) })
+    }
+
+    /// The score without what is added to it, by what it comes from, and what of the query's side meets what of the key's: both sides before
+    /// they are turned, and after.
+    fn met(
+        &self,
+        [query, key]: [&Components; 2],
+        [turned_query, turned_key]: [&Components; 2],
+    ) -> (BTreeMap<Part, f64>, Vec<Met>) {
+        let scale = f64::from(self.config.scale);
+        let mut parts: BTreeMap<Part, f64> = BTreeMap::new();
+        let mut pairs = Vec::new();
+        for ((one, unturned), (_, turned)) in query.parts.iter().zip(&turned_query.parts) {
+            for ((other, unturned_key), (_, turned_key)) in key.parts.iter().zip(&turned_key.parts) {
+                let at_one_place = scale * dot(unturned, unturned_key);
+                let value = scale * dot(turned, turned_key);
+                *parts.entry(part_of(*one, *other)).or_default() += at_one_place;
+                if self.config.rotary.is_some() {
+                    *parts.entry(Part::Rotation).or_default() += value - at_one_place;
+                }
+                pairs.push((*one, *other, value));
+            }
+        }
+        if self.scoring.softcap.is_some() {
+            let product: f64 = pairs.iter().map(|(.., value)| value).sum();
+            parts.insert(Part::SoftCap, self.scoring.capped(product / scale) - product);
+        }
+        (parts, pairs)
     }
 
     /// What is added to the score by relative position, and by key.
