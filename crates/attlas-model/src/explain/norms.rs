@@ -180,15 +180,12 @@ pub fn mixing(model: &Model, run: &Run, kind: Kind) -> Result<Vec<Mixing>, Error
         each_sublayer(model, run, kind, item, |layer, sublayer| {
             let of_query = |query: usize| {
                 let (row, after) = (sublayer.row(query), sublayer.row_after(query));
-                let share = |taken: &Taken, with_residual: bool| share(sublayer, query, taken, with_residual);
-                let (attention, residual) = (share(&row, false), share(&row, true));
-                Mixing {
-                    item,
-                    kind,
-                    layer,
-                    query,
-                    mixing: Shares { attention, residual, layer_norm: share(&after, true) },
-                }
+                let mixing = Shares {
+                    attention: share(sublayer, query, &row, vec![0.0; row.residual.len()]),
+                    residual: share(sublayer, query, &row, row.residual.clone()),
+                    layer_norm: share(sublayer, query, &after, after.residual.clone()),
+                };
+                Mixing { item, kind, layer, query, mixing }
             };
             found.par_extend((0..sublayer.n_queries()).into_par_iter().map(of_query));
             Ok(())
@@ -197,10 +194,9 @@ pub fn mixing(model: &Model, run: &Run, kind: Kind) -> Result<Vec<Mixing>, Error
     Ok(found)
 }
 
-/// The share of a query's state that other tokens bring.
-fn share(sublayer: &Sublayer<'_>, query: usize, taken: &Taken, with_residual: bool) -> f64 {
-    let d_model = taken.residual.len();
-    let mut own = if with_residual { taken.residual.clone() } else { vec![0.0; d_model] };
+/// The share of a query's state that other tokens bring, where the token itself brings `own` and its value. Shape of `own`: `[d_model]`.
+fn share(sublayer: &Sublayer<'_>, query: usize, taken: &Taken, mut own: Vec<f64>) -> f64 {
+    let d_model = own.len();
     let mut mixed = vec![0.0; d_model]; // [d_model]
     for (key, vector) in taken.keys.chunks_exact(d_model).enumerate() {
         let is_own = sublayer.is_own() && key == query;
