@@ -351,18 +351,10 @@ impl OneText<'_> {
         if self.n_texts == 1 {
             return self.model.metric_in_words(metric, input);
         }
+        if let Some(words) = self.model.distance_in_words(metric, "a text's positions") {
+            return words;
+        }
         match metric {
-            Metric::Loss => "mean loss of the texts' tokens, in nats".to_owned(),
-            Metric::KullbackLeibler => {
-                "Kullback–Leibler divergence from the unchanged output, mean over a text's positions, in nats"
-                    .to_owned()
-            }
-            Metric::TotalVariation => {
-                "total variation from the unchanged output, mean over a text's positions".to_owned()
-            }
-            Metric::JensenShannon => {
-                "Jensen–Shannon divergence from the unchanged output, mean over a text's positions, in nats".to_owned()
-            }
             Metric::Score(score) => {
                 let place = match (score.position, self.question.measured.predicted.position) {
                     (None, _) => String::new(),
@@ -373,6 +365,7 @@ impl OneText<'_> {
                 };
                 format!("{}{place}", self.model.predicted_in_words(score))
             }
+            _ => "mean loss of the texts' tokens, in nats".to_owned(),
         }
     }
 
