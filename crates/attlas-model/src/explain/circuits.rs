@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::eigenvalues::{Complex, eigenvalues};
 use super::knock_out::KindHead;
-use super::matrices::{Matrices, Norms, fold};
+use super::matrices::{Matrices, Norms, fold, fold_written};
 use super::parts::residual_of;
 use crate::Error;
 use crate::block::linear::Linear;
@@ -80,7 +80,8 @@ pub struct Circuit {
     /// place, behind the layer's norm. The highest first.
     pub reads: Vec<Pair>,
     /// Tokens looked at and tokens whose logits they raise most, so that each token looked at stands once: `norm(e) W_V W_O W_Uᵀ`, behind
-    /// the final norm's weights, up to its scale, less the mean over tokens looked at. The highest first.
+    /// the weights of a norm on what attention gives and of the final norm, up to their scales, less the mean over tokens looked at. The
+    /// highest first.
     pub writes: Vec<Pair>,
 }
 
@@ -289,7 +290,8 @@ impl HeadSides {
             )));
         };
         let mut input = vocabulary.embedding.clone(); // [n_tokens, d_model]
-        if let Some(norm) = weights.join(residual_of(model, vocabulary.kind, head.layer)).before() {
+        let join = weights.join(residual_of(model, vocabulary.kind, head.layer));
+        if let Some(norm) = join.before() {
             norm.apply(&mut input, vocabulary.d_model);
         }
         let (d_head, kv) = (config.d_head, config.shape(0, 0).kv_head(head.head));
@@ -316,6 +318,7 @@ impl HeadSides {
         for (place, x) in output.iter().enumerate() {
             by_column[place % d_head * vocabulary.d_model + place / d_head] = *x;
         }
+        join.on_output().into_iter().for_each(|norm| fold_written(norm, &mut by_column, vocabulary.d_model));
         let mut writes = vec![0.0; n_logits * d_head]; // [n_logits, d_head]
         let linear = Linear::new(by_column, None, d_head, vocabulary.d_model);
         linear.forward_to(&vocabulary.unembedding, &mut writes, Onto::Replace);
