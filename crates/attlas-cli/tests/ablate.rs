@@ -360,7 +360,7 @@ fn what_is_said_of_several_texts_holds_of_all_of_them() {
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let text = printed.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("after each text's last position. "), "{text}");
-    assert_eq!(text.matches("all components").count(), 1, "{text}");
+    assert_eq!(text.matches("All components").count(), 1, "{text}");
     let printed = Command::new(stories(&["ablate", &path, "--heads", "0.*"])).run();
     let text = printed.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("mean over a text's positions") && text.contains("Means over 2 texts."), "{text}");

@@ -13,6 +13,7 @@ use super::knock_out::{Baseline, KindHead, Removal, Watch, keeping_head_outputs}
 use super::patch::Part;
 use super::score::{Form, Metric, Score};
 use super::way::Way;
+use crate::config::Readout;
 use crate::{Array, Error, HeadMeans, Input, Model, RunOptions, Side};
 
 /// What is said where a run on another text is the run itself.
@@ -127,7 +128,11 @@ pub fn effects(
     found.average();
     if question.way == Way::Direct {
         let n = inputs.len() as f64;
-        found.notes.push(sums.note(n));
+        let own = match model.transformer.architecture.readout {
+            Readout::Tokens { softcap: Some(_), .. } => "the model's own number before its soft cap",
+            _ => "the model's own number",
+        };
+        found.notes.push(sums.note(n, own));
         if question.heads.len() == model.heads().len() {
             found.others = sums.others.into_iter().map(|(component, share)| (component, share / n)).collect();
         }
@@ -263,10 +268,10 @@ struct DirectSums {
 }
 
 impl DirectSums {
-    /// The means over `n` texts, in words.
-    fn note(&self, n: f64) -> String {
+    /// The means over `n` texts, in words; `own` is what the model's number is called.
+    fn note(&self, n: f64, own: &str) -> String {
         format!(
-            "all components (heads {:+.4}, embedding, feed-forwards and biases {:+.4}) sum to {:.4}; the model's own number is {:.4}",
+            "All components (heads {:+.4}, embedding, feed-forwards and biases {:+.4}) sum to {:.4}; {own} is {:.4}.",
             self.of_heads / n,
             (self.of_all - self.of_heads) / n,
             self.of_all / n,
