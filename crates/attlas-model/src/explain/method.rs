@@ -336,7 +336,7 @@ pub static METHODS: [Definition; 15] = [
         unit: Unit::Score,
         cost: Cost::PassPerToken,
         is_signed: true,
-        limit: "the token's own position keeps it; at the explained position of a decoder, which no other looks at, it says nothing",
+        limit: "the token's own position keeps it; of the explained position of a decoder, which no other looks at, and of the only token of a source it says nothing",
         paper: "Geva et al. 2023, §4",
     },
     Definition {
