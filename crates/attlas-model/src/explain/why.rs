@@ -17,7 +17,7 @@ use crate::Error;
 use crate::block::linear::Linear;
 use crate::block::rope::{PatchPlaces, Turns};
 use crate::block::weights::{AttentionWeights, Projections};
-use crate::config::{Attention, Block, Pairs, QkScope};
+use crate::config::{Architecture, Attention, Block, Pairs, QkScope};
 use crate::model::Model;
 use crate::run::record::Run;
 
@@ -242,6 +242,29 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
+/// Why scores of a layer are no sums of parts, of any run; `None` where they are.
+fn why_whole(architecture: &Architecture, config: &Attention) -> Option<&'static str> {
+    let mut stacks = architecture.encoder.iter().chain(&architecture.decoder);
+    let reasons = [
+        (
+            config.why_dense().is_some(),
+            "its scores are more than one product of queries and keys with a bias of their distance",
+        ),
+        (
+            config.rotary.as_ref().is_some_and(|rotary| rotary.is_by_place()),
+            "it turns queries and keys by the places of patches in an image",
+        ),
+        (
+            stacks.any(|stack| stack.places.is_some()),
+            "it adds places to what queries and keys are made of, in each layer",
+        ),
+        (config.is_normed_turned(), "it normalises queries and keys after they were turned"),
+        (config.latent.is_some(), "its queries and keys are made of narrower states with a norm between"),
+        (config.clip.is_some(), "it cuts queries and keys, which parts cannot be"),
+    ];
+    reasons.into_iter().find_map(|(holds, why)| holds.then_some(why))
+}
+
 /// A query and a key of one head, with what the head is made of.
 struct Pair<'a> {
     asked: Asked,
@@ -277,25 +300,10 @@ impl<'a> Pair<'a> {
         let (Some(block), Some(config)) = (block, config) else {
             return Err(Error::Plan(format!("{} has no {kind} {head}", model.name())));
         };
-        let refused = if config.why_dense().is_some() {
-            Some("its scores are more than one product of queries and keys with a bias of their distance")
-        } else if config.rotary.as_ref().is_some_and(|rotary| rotary.is_by_place()) {
-            Some("it turns queries and keys by the places of patches in an image")
-        } else if architecture.encoder.iter().chain(&architecture.decoder).any(|stack| stack.places.is_some()) {
-            Some("it adds places to what queries and keys are made of, in each layer")
-        } else if config.is_normed_turned() {
-            Some("it normalises queries and keys after they were turned")
-        } else if config.latent.is_some() {
-            Some("its queries and keys are made of narrower states with a norm between")
-        } else if config.clip.is_some() {
-            Some("it cuts queries and keys, which parts cannot be")
-        } else {
-            layer.factored().is_none().then_some("the weights of this layer were changed in the run")
-        };
-        let scoring = match (refused, layer.factored()) {
+        let scoring = match (why_whole(architecture, config), layer.factored()) {
             (None, Some(factored)) => &factored.scoring,
             (why, _) => {
-                let why = why.unwrap_or("it has none");
+                let why = why.unwrap_or("the weights of this layer were changed in the run");
                 return Err(Error::Unsupported(format!("the scores of {} are not taken apart: {why}", model.name())));
             }
         };
