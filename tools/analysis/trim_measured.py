@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Cuts fixtures for crates/attlas-model/tests/measured.rs from full golden cases.
+"""Cuts fixtures for crates/attlas-model/tests/measured.rs and faithfulness.rs from full golden cases.
 
     python tools/analysis/trim_measured.py GOLDEN_DIR MODELS_DIR crates/attlas-model/tests/data/explain
 

@@ -360,7 +360,7 @@ fn what_is_said_of_several_texts_holds_of_all_of_them() {
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let text = printed.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("after each text's last position. "), "{text}");
-    assert_eq!(text.matches("all components").count(), 1, "{text}");
+    assert_eq!(text.matches("All components").count(), 1, "{text}");
     let printed = Command::new(stories(&["ablate", &path, "--heads", "0.*"])).run();
     let text = printed.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("mean over a text's positions") && text.contains("Means over 2 texts."), "{text}");
@@ -401,4 +401,15 @@ fn what_stands_below_the_help_is_not_wrapped_twice() {
         let below = help.stdout.split("Examples:\n").nth(1).expect("examples");
         assert!(below.lines().all(|line| line.chars().count() <= 98), "{command}: {below}");
     }
+}
+
+#[test]
+fn a_classifiers_output_is_one_row_so_that_no_mean_over_positions_is_told() {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../attlas-model/tests/data/families/deberta-v3-classifier");
+    let folder = folder.display().to_string();
+    let run = Command::new(["ablate", "--model", &folder, "--source-ids", "5,9,7", "--heads", "0.0"]).run();
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let text = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("divergence from the unchanged output, in nats") && !text.contains("position"), "{text}");
 }

@@ -59,11 +59,11 @@ pub use load::{
     AttentionNames, ExpertNames, FeedForwardNames, Layout, Names, ProjectionNames, ReadoutNames, StackNames,
     Superfluous,
 };
-pub use model::{LoadOptions, Model, Side};
+pub use model::{LoadOptions, Model};
 pub use run::backward::{Backward, Gradients, Rules, ScoreGradient, Words};
 pub use run::collect::{HeadMeans, Kept, mean_head_outputs};
 pub use run::generate::Decoding;
-pub use run::input::{Features, Input};
+pub use run::input::{Features, Input, Side};
 pub use run::loops::Loops;
 pub use run::objects::Object;
 pub use run::packed::{PackedPair, PackedTexts, SeeLogits};

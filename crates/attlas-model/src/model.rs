@@ -16,6 +16,7 @@ use crate::family::{self, Family, Tower};
 use crate::folder::Folder;
 use crate::known_words::KnownWords;
 use crate::modules::{Sentences, transformer_of};
+use crate::run::input::Side;
 use crate::run::languages::Languages;
 use crate::run::loops::Loops;
 use crate::run::objects::labels;
@@ -78,15 +79,6 @@ pub(crate) struct Training {
     pub longest_source: usize,
     /// The language of its source texts.
     pub language: &'static str,
-}
-
-/// The two sides of an encoder-decoder; a model with one stack has one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// What the encoder reads.
-    Source,
-    /// What the decoder reads.
-    Target,
 }
 
 /// What a model is loaded with that does not lie in its own folder.

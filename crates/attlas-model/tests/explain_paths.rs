@@ -337,7 +337,7 @@ fn compositions_and_copying_are_those_of_transformer_lens() {
 }
 
 #[test]
-fn what_a_head_reads_is_the_score_of_two_tokens_at_one_place() {
+fn what_a_head_reads_is_the_score_of_two_tokens_and_what_it_writes_the_logit_that_one_raises() {
     // by hand, from the stored tensors: norm(e) W_Q + b_Q and norm(e) W_K + b_K of head 2 in layer 1
     let model = model("gpt2_tiny");
     let head = HeadId { layer: 1, head: 2 };
@@ -371,13 +371,36 @@ fn what_a_head_reads_is_the_score_of_two_tokens_at_one_place() {
         assert_eq!((pair.from, pair.to), (*from, *to));
         assert!((f64::from(pair.value) - value).abs() < 1e-4, "{pair:?} {value}");
     }
+    // and (norm(e) W_V + b_V less its mean over tokens) W_O, read through the final norm's centring and weights
+    let values: Vec<Vec<f64>> = (0..60).map(|token| projected(token, 2 * d + 2 * d_head)).collect();
+    let mean: Vec<f64> = (0..d_head).map(|at| values.iter().map(|value| value[at]).sum::<f64>() / 60.0).collect();
+    let output = tensor("h.1.attn.c_proj.weight"); // [heads · d_head, d]
+    let written = |token: usize| -> Vec<f64> {
+        let of_row = |at: usize, row: usize| (values[token][row] - mean[row]) * output[(2 * d_head + row) * d + at];
+        (0..d).map(|at| (0..d_head).map(|row| of_row(at, row)).sum()).collect()
+    };
+    let read = |token: usize| -> Vec<f64> {
+        let (row, weight) = (&tensor("wte.weight")[token * d..(token + 1) * d], tensor("ln_f.weight"));
+        let weighed: Vec<f64> = row.iter().zip(weight).map(|(x, weight)| x * weight).collect();
+        let mean = weighed.iter().sum::<f64>() / d as f64;
+        weighed.into_iter().map(|x| x - mean).collect()
+    };
+    let logit = |from: usize, to: usize| written(from).iter().zip(read(to)).map(|(x, y)| x * y).sum::<f64>();
+    let raised =
+        |from: usize| (0..60).map(|to| (logit(from, to), from as u32, to as u32)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let mut all: Vec<(f64, u32, u32)> = (0..60).filter_map(raised).collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (pair, (value, from, to)) in found.writes.iter().zip(&all) {
+        assert_eq!((pair.from, pair.to), (*from, *to));
+        assert!((f64::from(pair.value) - value).abs() < 1e-4, "{pair:?} {value}");
+    }
     assert_eq!((found.reads.len(), found.writes.len()), (5, 5));
     let sources: std::collections::BTreeSet<u32> = found.writes.iter().map(|pair| pair.from).collect();
     assert_eq!(sources.len(), 5, "each token looked at once");
     let one = circuit(&model, head, Some(7), 3, &mut |_| {}).expect("a circuit");
     assert!(one.reads.iter().chain(&one.writes).all(|pair| pair.from == 7));
     let message = circuit(&model, HeadId { layer: 1, head: 9 }, None, 5, &mut |_| {}).expect_err("refused").to_string();
-    assert!(message.contains("has no decoder head L1H9: 3 layers of 4 heads"), "{message}");
+    assert_eq!(message, "there is no head L1H9 of decoder self-attention; gpt2_tiny has 3 decoder layers of 4 heads");
     assert!(circuit(&model, head, Some(60), 5, &mut |_| {}).is_err());
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use attlas::{Kind, Quantity};
 use attlas_model::explain::score::{Form, Score};
-use attlas_model::explain::{Attribution, Cost, Method, Moved, Way};
+use attlas_model::explain::{Attribution, Cost, IntegrationPath, Method, Moved};
 use attlas_model::{Input, Model, Side};
 use common::{Expected, arrays, data};
 use serde_json::Value;
@@ -221,7 +221,7 @@ fn gradients_of_words_are_those_of_captum() {
         golden.check(&format!("gradients.{case}.l2"), &side(by(Method::Saliency)), 1e-5);
         golden.check(&format!("gradients.{case}.ixg_sum"), &side(by(Method::InputGradient)), 2e-5);
         golden.check(&format!("gradients.{case}.loo_zero"), &side(by(Method::LeaveOut)), 3e-5);
-        let way = Way { moved, ..Way::default() };
+        let way = IntegrationPath { moved, ..IntegrationPath::default() };
         let found = model.integrated_gradients(&text, &score, way).expect("an explanation");
         let completeness = found.completeness.expect("a sum");
         assert!(completeness.holds(), "{case}: {completeness:?}");
@@ -237,7 +237,7 @@ fn both_sides_of_an_encoder_decoder_share_a_score_out() {
     let completeness = found.completeness.expect("a sum");
     assert_eq!((found.source.len(), found.target.len()), (11, 8));
     assert!(completeness.holds() && completeness.whole != 0.0, "{completeness:?}");
-    let few = Way { n_steps: 1, moved: Moved::Both };
+    let few = IntegrationPath { n_steps: 1, moved: Moved::Both };
     let rough = bart.integrated_gradients(&text, &found.score, few).expect("an explanation");
     assert!(!rough.completeness.expect("a sum").holds(), "one step is too few: {rough:?}");
 }
@@ -322,6 +322,10 @@ fn a_hidden_token_is_what_a_whole_run_loses_when_nobody_else_looks_at_it() {
     assert!(found.target[6].is_nan(), "the explained position is looked at by no other: {found:?}");
     assert!(found.target[7..].iter().all(|loss| *loss == 0.0), "{found:?}");
     assert!(found.target[..6].iter().all(|loss| *loss != 0.0), "{found:?}");
+    // all that cross-attention sees stays
+    let bart = load("bart_tiny");
+    let found = explain(&bart, &input(&bart, &[5], Some(&[2, 7, 9])), &logit(2, 3), Method::Hide);
+    assert!(found.source[0].is_nan() && found.target[2].is_nan() && found.target[1].is_finite(), "{found:?}");
 }
 
 #[test]
@@ -336,7 +340,7 @@ fn what_cannot_be_explained_is_refused_in_a_sentence() {
         let unknown = message(&gpt2, &text, &logit(10, 4_000), method);
         assert_eq!(unknown, "there is no token 4000; the model has 0 to 59");
     }
-    let none = Way { n_steps: 0, moved: Moved::Both };
+    let none = IntegrationPath { n_steps: 0, moved: Moved::Both };
     let error = gpt2.integrated_gradients(&text, &logit(10, 3), none).expect_err("a refusal");
     assert_eq!(error.to_string(), "a way has 1 to 10000 steps, not 0");
     let families = data("families");

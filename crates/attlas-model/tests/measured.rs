@@ -4,9 +4,8 @@
 
 mod common;
 
-use attlas::recording::{Edit, Heads, Which};
+use attlas::recording::{Edit, Which};
 use attlas::{HeadId, Kind};
-use attlas_model::explain::adversarial::Search;
 use attlas_model::explain::direct::Component;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Removal};
 use attlas_model::explain::lens::Depth;
@@ -14,88 +13,8 @@ use attlas_model::explain::patch::Part;
 use attlas_model::explain::score::{Form, Metric, Score};
 use attlas_model::{Array, Input, Model, Next, Pass, RunOptions, Side, Site};
 use common::data;
+use common::measured::{Golden, NEAR, assert_near, bart, go_on, gpt2, input, metrics, model, repeated, trained};
 use safetensors::SafeTensors;
-
-/// The golden numbers, opened.
-struct Golden {
-    bytes: Vec<u8>,
-    numbers: serde_json::Value,
-}
-
-impl Golden {
-    fn open() -> Golden {
-        let folder = data("explain");
-        let numbers = serde_json::from_slice(&std::fs::read(folder.join("measured.json")).unwrap()).unwrap();
-        Golden { bytes: std::fs::read(folder.join("measured.safetensors")).unwrap(), numbers }
-    }
-
-    fn tensor(&self, name: &str) -> Vec<f64> {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = file.tensor(name).unwrap_or_else(|_| panic!("{name} is there"));
-        assert_eq!(tensor.dtype(), safetensors::Dtype::F64, "{name}");
-        tensor.data().chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect()
-    }
-
-    fn ids(&self, name: &str) -> Vec<u32> {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = file.tensor(name).unwrap();
-        tensor.data().chunks_exact(8).map(|bytes| i64::from_le_bytes(bytes.try_into().unwrap()) as u32).collect()
-    }
-
-    fn id(&self, name: &str) -> u32 {
-        self.numbers[name].as_u64().unwrap() as u32
-    }
-}
-
-fn model(name: &str) -> Model {
-    Model::load(&data("explain").join("models").join(name)).expect("a model")
-}
-
-fn trained(name: &str) -> Model {
-    Model::load(&data("trained").join(name)).expect("a model")
-}
-
-fn input(model: &Model, source: &[u32], target: &[u32]) -> Input {
-    let tokens = |side: Side, ids: &[u32]| match ids.is_empty() {
-        true => attlas::Tokens::default(),
-        false => model.tokens_from_ids(side, ids).expect("tokens"),
-    };
-    Input { source: tokens(Side::Source, source), target: tokens(Side::Target, target), ..Input::default() }
-}
-
-fn gpt2(golden: &Golden) -> (Model, Input) {
-    let model = model("gpt2_tiny");
-    let input = input(&model, &[], &golden.ids("gpt2_tiny_input_ids"));
-    (model, input)
-}
-
-fn bart(golden: &Golden) -> (Model, Input) {
-    let model = model("bart_tiny");
-    let input = input(&model, &golden.ids("bart_tiny_input_ids"), &golden.ids("bart_tiny_decoder_input_ids"));
-    (model, input)
-}
-
-fn go_on(_: usize) -> Next {
-    Next::Continue
-}
-
-/// The four metrics of the golden cases, at the last position.
-fn metrics(golden: &Golden, position: usize) -> [Metric; 4] {
-    let (target, foil) = (golden.id("target"), golden.id("foil"));
-    let score = |foil, form| Metric::Score(Score { item: 0, position: Some(position), target, foil, form });
-    [score(None, Form::Logit), score(Some(foil), Form::Logit), Metric::Loss, score(None, Form::Probability)]
-}
-
-/// Holds numbers to golden ones; gives the largest difference.
-fn assert_near(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let worst = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f64::max);
-    eprintln!("{what}: off by {worst:.1e}");
-    assert!(worst <= tolerance, "{what}: off by {worst:e}\n{found:?}\n{expected:?}");
-}
-
-/// f32 logits of up to 22 in these models: a difference of two of them is off by a few units in the last place of the larger.
-const NEAR: f64 = 2e-5;
 
 #[test]
 fn knock_outs_have_the_effects_that_other_programs_measured() {
@@ -202,12 +121,6 @@ fn a_run_that_goes_on_from_a_layer_has_the_numbers_of_a_whole_run_bit_by_bit() {
         baseline.outputs(&rows, 4 * heads.len(), &edits, &mut go_on, &mut each).expect("outputs");
         assert_eq!(n, 4 * heads.len());
     }
-}
-
-/// A text whose second half repeats its first: a model with induction heads knows each next token of it.
-fn repeated(model: &Model) -> Input {
-    let first: [u32; 12] = [11, 4, 27, 18, 33, 9, 41, 22, 6, 30, 15, 38];
-    input(model, &[], &[first, first].concat())
 }
 
 #[test]
@@ -330,6 +243,7 @@ fn the_lens_reads_each_layer_as_other_programs_do_and_the_last_is_the_output() {
     }
     let lens = baseline.lens(&rows, &[Depth::Entering, Depth::AfterAttention], 2, &[34]).expect("a lens");
     assert_eq!(lens.len(), 7 * rows.len());
+    assert!(baseline.lens(&[], &[Depth::Entering], 2, &[]).expect("a lens").is_empty(), "no position, nothing to read");
     let last = lens.last().expect("rows");
     assert_eq!((last.layer, last.position, last.top.len()), (3, Some(10), 2));
     let target = model.likeliest(&input, &baseline.unchanged.logits, None).expect("a target").target;
@@ -392,109 +306,6 @@ fn a_part_of_another_run_moves_the_output_towards_that_runs() {
     );
 }
 
-/// The classifier of the golden cases, with its segments.
-fn bert(golden: &Golden) -> (Model, Input) {
-    let model = model("bert_tiny");
-    let mut input = input(&model, &golden.ids("bert_tiny_input_ids"), &[]);
-    input.segments = golden.ids("bert_tiny_token_type_ids");
-    (model, input)
-}
-
-#[test]
-fn permuted_maps_move_the_output_as_other_programs_measured() {
-    let golden = Golden::open();
-    let (model, input) = bert(&golden);
-    let baseline = Baseline::of(&model, &input).expect("a run");
-    let n = input.source.len();
-    let layer = 2;
-    let maps: Vec<f32> =
-        (0..4).flat_map(|head| baseline.run.recording.map(0, Kind::Encoder, layer, head).unwrap().dense()).collect();
-    let expected = golden.tensor("perm_tvd");
-    let found: Vec<f64> = golden
-        .ids("perms")
-        .chunks_exact(n)
-        .map(|order| {
-            let values = maps.chunks_exact(n).flat_map(|row| order.iter().map(|key| row[*key as usize])).collect();
-            let given = Array { shape: vec![1, 4, n, n], values };
-            baseline.moved_by(&Heads::all(Kind::Encoder, layer), &given).expect("a change")[0]
-        })
-        .collect();
-    assert_near(&found, &expected, 1e-5, "total variation of permuted maps");
-}
-
-#[test]
-fn erasing_by_a_ranking_gives_the_comprehensiveness_and_sufficiency_of_other_programs() {
-    let golden = Golden::open();
-    let (model, input) = bert(&golden);
-    let baseline = Baseline::of(&model, &input).expect("a run");
-    let ranking: Vec<Option<f64>> = golden.tensor("eraser_scores").into_iter().map(Some).collect();
-    let score = model.likeliest(&input, &baseline.unchanged.logits, None).expect("a class");
-    assert_eq!((score.position, score.target), (None, 1));
-    let found = baseline.erased(Side::Source, &ranking, 6, &score).expect("numbers");
-    let eraser = &golden.numbers["eraser"];
-    let points = |name: &str| -> Vec<f64> {
-        eraser[name].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
-    };
-    assert_eq!(found.n_erased, [1, 1, 2, 3, 6]);
-    assert_near(&found.comprehensiveness, &points("comprehensiveness_points"), 1e-5, "comprehensiveness");
-    assert_near(&found.sufficiency, &points("sufficiency_points"), 1e-5, "sufficiency");
-    let aopc = ["comprehensiveness_aopc", "sufficiency_aopc"].map(|name| eraser[name].as_f64().unwrap());
-    assert_near(&found.aopc(), &aopc, 1e-5, "areas over the curves");
-    let error = baseline.erased(Side::Source, &ranking[1..], 6, &score).unwrap_err().to_string();
-    assert_eq!(error, "the ranking has 10 numbers for 11 tokens");
-}
-
-#[test]
-fn a_map_that_the_output_needs_moves_it_and_one_that_it_does_not_says_so() {
-    let model = trained("llama-induction");
-    let input = repeated(&model);
-    let baseline = Baseline::of(&model, &input).expect("a run");
-    let head = |layer, head| KindHead { kind: Kind::Decoder, head: HeadId { layer, head } };
-    let induction: Vec<KindHead> = (0..4).map(|place| head(1, place)).collect();
-    let sets = [vec![head(0, 3)], vec![head(0, 1)], induction];
-    let found = baseline.disturbed(&sets, &[1, 2, 3, 4, 5], &mut go_on).expect("numbers");
-    for disturbed in &found {
-        eprintln!("{:?} {} {}", disturbed.heads[0].head, disturbed.median(), disturbed.note());
-    }
-    assert!(found[0].median() > 0.1 && found[2].median() > 0.1);
-    assert!(found[0].note().starts_with("Permuting this map moves the output by"));
-    assert!(found[1].median() < found[0].median());
-    // what is tried stays within the budget, and permuted maps differ from the model's own
-    let kept = found[1].most_different(1.0).expect("a map");
-    assert!(kept.of_maps > 0.05 && kept.of_maps <= std::f64::consts::LN_2, "{kept:?}");
-    assert!(found[0].most_different(0.0).is_none());
-}
-
-#[test]
-fn maps_with_a_sink_are_as_far_apart_as_their_rows_with_what_the_sink_takes() {
-    use attlas::analysis::{Rows, divergence};
-    use attlas::recording::NewWeights;
-    let model = Model::load(&data("families").join("gpt-oss")).expect("a model");
-    let input = input(&model, &[], &[5, 9, 21, 33, 8, 40, 12]);
-    let baseline = Baseline::of(&model, &input).expect("a run");
-    let head = KindHead { kind: Kind::Decoder, head: HeadId { layer: 1, head: 2 } };
-    let found = baseline.disturbed(&[vec![head]], &[7], &mut go_on).expect("numbers").remove(0);
-    // the rows of a run with that change, each with what is left to 1
-    let rows = |edits: Vec<Edit<Array>>| -> Vec<Vec<f64>> {
-        let options = RunOptions { pass: Pass { edits, ..Pass::keeping([Site::Attention]) }, ..RunOptions::default() };
-        let run = model.run(std::slice::from_ref(&input), &options).expect("a run");
-        let map = run.recording.map(0, head.kind, head.head.layer, head.head.head).expect("a map");
-        Rows::of(&map).map(|row| {
-            let mut weights: Vec<f64> = row.weights.iter().map(|weight| f64::from(*weight)).collect();
-            weights.push((1.0 - weights.iter().sum::<f64>()).max(0.0));
-            weights
-        })
-    };
-    let before = rows(Vec::new());
-    assert!(before.iter().all(|row| row.last().is_some_and(|rest| *rest > 1e-3)), "a sink takes something of each row");
-    for (found, to) in [(found.permuted[0], NewWeights::Permuted { seed: 7 }), (found.uniform, NewWeights::Uniform)] {
-        let after = rows(vec![Edit::Weights { heads: head.heads(), to }]);
-        let expected = before.iter().zip(&after).map(|(p, q)| divergence(p, q)).sum::<f64>() / before.len() as f64;
-        assert!((found.of_maps - expected).abs() < 1e-6, "{} {expected}", found.of_maps);
-    }
-    assert_eq!(baseline.beside(&model).expect("numbers").0.of_maps, 0.0, "a model is no distance from itself");
-}
-
 #[test]
 fn the_mean_of_a_heads_output_over_texts_is_summed_run_by_run() {
     use attlas_model::explain::knock_out::keeping_head_outputs;
@@ -531,41 +342,6 @@ fn the_pairs_of_a_head_are_as_many_as_the_runs_that_hide_them() {
     let metric = Metric::KullbackLeibler;
     let effects = baseline.edge_effects(model.heads()[0], &Which::All, &metric, &mut watch).expect("effects");
     assert_eq!((effects.len(), n_done), (pairs.len(), pairs.len()));
-}
-
-#[test]
-fn the_search_by_gradient_finds_a_map_that_differs_more_than_a_permutation_and_keeps_the_output() {
-    let golden = Golden::open();
-    let (model, input) = bert(&golden);
-    let baseline = Baseline::of(&model, &input).expect("a run");
-    let head = KindHead { kind: Kind::Encoder, head: HeadId { layer: 2, head: 0 } };
-    let search = Search { budget: 0.02, n_steps: 60, seed: 0 };
-    let found = baseline.adversarial(head, None, search, &mut go_on).expect("a search").expect("a map");
-    let tried = baseline.disturbed(&[vec![head]], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &mut go_on).expect("numbers");
-    let kept = tried[0].most_different(0.02).map_or(0.0, |shift| shift.of_maps);
-    eprintln!("by gradient {found:?}; permuted, of ten: {kept}");
-    assert!(found.tvd <= 0.02 && found.of_maps > 0.1 && found.of_maps > kept, "{found:?} {kept}");
-    let again = baseline.adversarial(head, None, search, &mut go_on).expect("a search");
-    assert_eq!(again, Some(found), "the same again");
-}
-
-#[test]
-fn the_search_by_gradient_is_never_weaker_than_the_permutations_before_it() {
-    let golden = Golden::open();
-    let (model, input) = bert(&golden);
-    let baseline = Baseline::of(&model, &input).expect("a run");
-    let sets: Vec<Vec<KindHead>> = model.heads().into_iter().map(|head| vec![head]).collect();
-    let tried = baseline.disturbed(&sets, &[0, 1, 2], &mut go_on).expect("numbers");
-    let search = Search { budget: 0.3, n_steps: 2, seed: 0 };
-    let mut n_weaker_alone = 0;
-    for tried in &tried {
-        let Some(kept) = tried.most_different(search.budget) else { continue };
-        let seek = |from| baseline.adversarial(tried.heads[0], from, search, &mut go_on).expect("a search");
-        let found = seek(Some(tried)).expect("the best of those that were tried, at least");
-        assert!(found.tvd <= search.budget && found.of_maps >= kept.of_maps, "{found:?} {kept:?}");
-        n_weaker_alone += usize::from(seek(None).is_none_or(|alone| alone.of_maps < kept.of_maps));
-    }
-    assert!(n_weaker_alone > 0, "two steps from the model's own map find less");
 }
 
 #[test]

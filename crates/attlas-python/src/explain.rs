@@ -7,13 +7,15 @@ use attlas::{HeadId, Kind, RowTokens, Tokens};
 use attlas_model::explain::asked::{Measured, MetricName, Predicted};
 use attlas_model::explain::by_key::{by_key, writing_heads};
 use attlas_model::explain::card::{self, Card};
-use attlas_model::explain::effects::{self, Receiver, Way, edges, effects};
+use attlas_model::explain::edges::edges;
+use attlas_model::explain::effects::{self, Receiver, effects};
 use attlas_model::explain::faithfulness::NEGLIGIBLE;
 use attlas_model::explain::from_weights;
 use attlas_model::explain::knock_out::{Baseline, KindHead, Removal};
 use attlas_model::explain::lens::Depth;
-use attlas_model::explain::side_by_side::Explained;
+use attlas_model::explain::side_by_side::{Explained, Undefined};
 use attlas_model::explain::states::states;
+use attlas_model::explain::way::Way;
 use attlas_model::explain::{Asked, HeadPattern, METHODS, Method, mixing, traced, why};
 use attlas_model::{Decoding, Error, Input, RunOptions, Side};
 use attlas_survey::table::{Cells, Table, lens_table, mixing_table};
@@ -132,7 +134,7 @@ fn explained(
     methods: Option<Vec<String>>,
     n_steps: usize,
 ) -> PyResult<Found> {
-    let is_all = methods.is_none();
+    let undefined = if methods.is_none() { Undefined::LeftOut } else { Undefined::Refused };
     let named = |name: &String| {
         Method::named(name).ok_or_else(|| {
             let there_are = METHODS.iter().map(|method| method.name).collect::<Vec<_>>().join(", ");
@@ -146,7 +148,7 @@ fn explained(
     found(py, model, move |model, stop| {
         let input = read(model, &subject, stop)?;
         let score = measured.read()?.explained_score(model, &input, &model.text_logits(&input)?)?;
-        Explained::of(model, &input, &score, &methods, is_all, n_steps, &mut |_| next(stop)).map(Finding::Explained)
+        Explained::of(model, &input, &score, &methods, undefined, n_steps, &mut |_| next(stop)).map(Finding::Explained)
     })
 }
 

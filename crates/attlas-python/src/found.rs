@@ -5,7 +5,8 @@ use std::sync::Arc;
 use attlas::view::pictures::Looks;
 use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::by_key::ByKey;
-use attlas_model::explain::effects::{Edges, Effects};
+use attlas_model::explain::edges::Edges;
+use attlas_model::explain::effects::Effects;
 use attlas_model::explain::pictures::{
     by_key_picture, edges_picture, effects_picture, explained_picture, states_picture,
 };

@@ -65,20 +65,22 @@ def test_an_explanation_has_the_rows_of_the_command() -> None:
 
 
 def test_an_explanation_is_shared_out_compared_and_drawn(tmp_path: Path) -> None:
-    found = attlas.explain(APPLE, position=1, methods=["weight", "saliency", "leave-out"])
+    found = attlas.explain(APPLE, position=1, methods=["weight", "saliency", "hide", "leave-out"])
     shares = found.shares()
-    assert len(shares) * 3 == len(found)
+    assert len(shares) * 4 == len(found)
     for method in found.methods:
-        assert np.abs(shares[method]).sum() == pytest.approx(1)
+        assert np.nansum(np.abs(shares[method])) == pytest.approx(1), "also where a method says nothing of a token"
         scores = found.scores(method)
-        assert np.allclose(shares[method], scores / np.abs(scores).sum())
+        assert np.allclose(shares[method], scores / np.nansum(np.abs(scores)), equal_nan=True)
+        is_later = (shares["side"] == "target") & (shares["position"] > 1)
+        assert is_later.any() and np.isnan(scores[is_later]).all(), "the prediction cannot depend on them"
     agreement = found.agreement()
-    assert_same(agreement, command("explain", APPLE, "--position", "1", "--method", "weight,saliency,leave-out", "--agreement"))
+    assert_same(agreement, command("explain", APPLE, "--position", "1", "--method", "weight,saliency,hide,leave-out", "--agreement"))
     assert np.all(np.abs(agreement["rank_correlation"]) <= 1)
     found.figure(dpi=96).save(tmp_path / "explained.svg")
     assert "saliency" in (tmp_path / "explained.svg").read_text()
     assert "saliency" in found._repr_html_() and "saliency" in repr(found)
-    with pytest.raises(IndexError, match="there is no method 'norm' here; there are weight, saliency, leave-out"):
+    with pytest.raises(IndexError, match="there is no method 'norm' here; there are weight, saliency, hide, leave-out"):
         found.scores("norm")
     assert "attention weight" in methods()["title"]
 

@@ -150,13 +150,10 @@ fn print_head(
         let of = |is: &dyn Fn(&Composition) -> bool| found.pairs.iter().filter(|pair| is(pair)).copied().collect();
         let (into, from): (Vec<Composition>, Vec<Composition>) =
             (of(&|pair| pair.to == head), of(&|pair| pair.from == head));
-        for (what, pairs) in [("reads of earlier heads", into), ("is read by later heads", from)] {
+        for (what, pairs) in [("what it reads of earlier heads", into), ("what it gives is read by later heads", from)]
+        {
             if !pairs.is_empty() {
-                writeln!(
-                    terminal,
-                    "\n{}",
-                    terminal.bold(&format!("what it {what}, {title}").replace("what it is", "what it gives is"))
-                )?;
+                writeln!(terminal, "\n{}", terminal.bold(&format!("{what}, {title}")))?;
                 print_pairs(&pairs, column, top, terminal)?;
             }
         }

@@ -63,14 +63,11 @@ pub fn run(arguments: &LensArguments, terminal: &mut Terminal) -> Result<Outcome
         check_output(output, text.into_iter().chain(model.iter().map(PathBuf::as_path)))?;
     }
     let model = load_model(&arguments.subject.model)?;
-    let (inputs, _) = arguments.subject.inputs(&model)?;
-    let [input] = &inputs[..] else {
-        return Err(Failure::Usage(format!("the lens reads one text, and there are {}", inputs.len())));
-    };
-    let baseline = Baseline::of(&model, input)?;
+    let (input, outcome) = arguments.subject.one_input(&model, "the lens reads one text")?;
+    let baseline = Baseline::of(&model, &input)?;
     let rows = match arguments.all {
         true => baseline.unchanged.rows.clone(),
-        false => vec![row_of(&model, input, arguments.position, "--position, or --all")?],
+        false => vec![row_of(&model, &input, arguments.position, "--position, or --all")?],
     };
     let targets = arguments.target.iter().map(|name| model.target_named(name)).collect::<Result<Vec<u32>, _>>()?;
     let depths =
@@ -84,7 +81,7 @@ pub fn run(arguments: &LensArguments, terminal: &mut Terminal) -> Result<Outcome
         true => print_json(&table.json(), terminal)?,
         false => print(&baseline, &lenses, &targets, arguments, terminal)?,
     }
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 /// A table of layers for each position, the likeliest token first.
@@ -129,7 +126,7 @@ fn print(
     );
     terminal.notes([legend])?;
     if let Some(output) = &arguments.output {
-        writeln!(terminal, "{}", terminal.bold(&printable(&output.display().to_string())))?;
+        terminal.written(output)?;
     }
     Ok(())
 }

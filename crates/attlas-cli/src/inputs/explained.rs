@@ -14,7 +14,7 @@ use super::{
     IdList, ModelArguments, input_of, names_recording, names_text_file, parse_ids, read_lines, read_text,
     say_sentences, tokens_of_ids,
 };
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 
 /// What the model reads.
 #[derive(Debug, Clone, Default, Args)]
@@ -74,6 +74,16 @@ impl SubjectArguments {
         texts.iter().for_each(|text| say_sentences(model, text, decoder_text.as_deref()));
         let input = |text: &String| self.continued(model, input_of(model, text, decoder_text.as_deref())?);
         Ok((texts.iter().map(input).collect::<Result<_, Failure>>()?, skipped))
+    }
+
+    /// The text of a command that is about one, and its outcome when all goes well; where there are several, the refusal begins with `about`.
+    pub fn one_input(&self, model: &Model, about: &str) -> Result<(Input, Outcome), Failure> {
+        let (mut inputs, skipped) = self.inputs(model)?;
+        let n = inputs.len();
+        match inputs.pop() {
+            Some(input) if n == 1 => Ok((input, if skipped { Outcome::SomeSkipped } else { Outcome::Done })),
+            _ => Err(Failure::Usage(format!("{about}, and there are {n}"))),
+        }
     }
 
     /// The texts as they were typed, or stand on the lines of the file.

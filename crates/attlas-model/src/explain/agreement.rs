@@ -141,7 +141,7 @@ pub fn firsts(explained: &Explained) -> Option<String> {
         let place = &explained.places[*place];
         let token = printable(place.token.trim());
         let who = if methods.len() > 3 { String::new() } else { format!(" ({})", methods.join(", ")) };
-        format!("\"{token}\" at {} {} by {}{who}", place.side, place.position, methods.len())
+        format!("\"{token}\" at {} {} by {}{who}", place.side.name(), place.position, methods.len())
     };
     Some(format!("Most is given to {}.", by_place.iter().map(in_words).collect::<Vec<_>>().join("; ")))
 }

@@ -4,10 +4,10 @@
 //! quadrature of a few places meets the integral. What the score gains on each stretch of the way is known without any gradient: it is the
 //! score at its end less that at its beginning. So each stretch knows its own error, and those with the largest are halved.
 
-use super::attribution::{Attribution, Completeness, Moved, Way};
+use super::attribution::{Attribution, Completeness, IntegrationPath, Moved};
 use super::method::Method;
 use super::quadrature::gauss_legendre;
-use super::read::{Explained, Read, Side, Watch};
+use super::read::{Explained, Read, ReadSide, Watch};
 use crate::Error;
 
 /// Stretches that a way which is not smooth is cut into at first, and places on each.
@@ -35,7 +35,7 @@ impl Stretch {
 impl Explained<'_> {
     /// The part of each token in what the score gains along the way: by as many steps as are asked for, and by more, where these do not sum
     /// to what they should.
-    pub(super) fn along(&self, way: Way, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
+    pub(super) fn along(&self, way: IntegrationPath, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
         let values = self.values_at(&[0.0, 1.0], way.moved, watch)?;
         let whole = Stretch { ends: [0.0, 1.0], values: [values[0], values[1]], gains: Default::default() };
         let smooth = self.integrated(vec![whole], way.n_steps, way.moved, watch)?;
@@ -51,7 +51,7 @@ impl Explained<'_> {
     }
 
     /// The way in stretches, halved where the error is largest until the sum holds or enough is computed.
-    fn refined(&self, way: Way, watch: &mut Watch<'_>) -> Result<Vec<Stretch>, Error> {
+    fn refined(&self, way: IntegrationPath, watch: &mut Watch<'_>) -> Result<Vec<Stretch>, Error> {
         let ends: Vec<f64> = (0..=N_STRETCHES).map(|place| place as f64 / N_STRETCHES as f64).collect();
         let values = self.values_at(&ends, way.moved, watch)?;
         let stretch = |place: usize| Stretch {
@@ -88,7 +88,7 @@ impl Explained<'_> {
 
     /// What the input is at a place of the way.
     fn read_at(&self, place: f64, moved: Moved) -> Read {
-        let scaled = |side: &Option<Side>, moves: bool| {
+        let scaled = |side: &Option<ReadSide>, moves: bool| {
             side.as_ref().map(|side| if moves { side.scaled(place) } else { side.clone() })
         };
         Read {

@@ -1,11 +1,11 @@
 //! ALTI and ALTI+: the share of a token's state that each token brings, through one layer or all of them (Ferrando et al. 2022).
 
-use attlas::analysis::Paths;
+use attlas::analysis::{Paths, whole_layer};
 use attlas::{Kind, Layer, Quantity, quantity};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::norms::dense_like;
+use super::knock_out::check_finite;
 use super::parts::{Sublayer, check_size, each_sublayer};
 use crate::Error;
 use crate::model::Model;
@@ -44,11 +44,13 @@ impl Reach {
 /// The decoder's and the cross-attention's map of a layer together have rows that sum to 1.
 ///
 /// # Errors
-/// When the run did not keep what [`traced`](super::traced) says, its head outputs were changed, or the maps would not fit.
+/// When the run did not keep what [`traced`](super::traced) says, its head outputs were changed, the maps would not fit, or it has numbers
+/// that are infinite or none (NaN).
 pub fn contributions(model: &Model, run: &Run, reach: Reach) -> Result<(Vec<Layer>, String), Error> {
     let recording = &run.recording;
     let kinds = recording.kinds();
     check_size("contributions", recording.items.len(), kinds.iter().flat_map(|kind| recording.layers_of(*kind)))?;
+    check_finite(run)?; // a share of what is no number would be 0
     if reach == Reach::Model {
         model.check_whole("contributions are not followed through them")?;
     }
@@ -63,7 +65,7 @@ pub fn contributions(model: &Model, run: &Run, reach: Reach) -> Result<(Vec<Laye
     }
     let layers = kinds.iter().zip(arrays).flat_map(|(kind, arrays)| {
         let of_kind = recording.layers_of(*kind).zip(arrays);
-        of_kind.map(|(layer, array)| dense_like(layer, Quantity::Contribution, array)).collect::<Vec<Layer>>()
+        of_kind.map(|(layer, array)| whole_layer(layer, Quantity::Contribution, array)).collect::<Vec<Layer>>()
     });
     Ok((layers.collect(), reach.note().to_owned()))
 }

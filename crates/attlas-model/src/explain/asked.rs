@@ -3,10 +3,12 @@
 
 use std::str::FromStr;
 
+use attlas::TokenRole;
 use attlas::printable::counted;
 
 use super::knock_out::Baseline;
 use super::score::{Form, Metric, Score, Unchanged};
+use crate::config::Readout;
 use crate::{Array, Decoding, Error, Input, Model, Next, Pass, Progress, RunOptions, Side, Site};
 
 /// A prediction as it is named.
@@ -171,18 +173,29 @@ impl Measured<'_> {
 impl Model {
     /// What a metric measures, in words: `probability of " mat" after position 5 (" the")`.
     pub fn metric_in_words(&self, metric: &Metric, input: &Input) -> String {
-        let over = || counted(self.predicted_at(input).len(), "position");
+        let tokens = &self.predicted_at(input).tokens;
+        let n = tokens.iter().filter(|token| token.role != TokenRole::Padding).count();
         match metric {
             Metric::Loss => "mean loss of the text's tokens, in nats".to_owned(),
-            Metric::KullbackLeibler => {
-                format!("Kullback–Leibler divergence from the unchanged output, mean over {}, in nats", over())
-            }
-            Metric::TotalVariation => format!("total variation from the unchanged output, mean over {}", over()),
-            Metric::JensenShannon => {
-                format!("Jensen–Shannon divergence from the unchanged output, mean over {}, in nats", over())
-            }
             Metric::Score(score) => self.score_in_words(score, input),
+            _ => self.distance_in_words(metric, &counted(n, "position")).unwrap_or_default(),
         }
+    }
+
+    /// How far a changed output is from the unchanged one, in words; of a model of classes, whose output has one row, without the positions
+    /// over which the mean is taken. `None` of metrics that compare nothing.
+    pub(super) fn distance_in_words(&self, metric: &Metric, positions: &str) -> Option<String> {
+        let (what, unit) = match metric {
+            Metric::KullbackLeibler => ("Kullback–Leibler divergence", ", in nats"),
+            Metric::TotalVariation => ("total variation", ""),
+            Metric::JensenShannon => ("Jensen–Shannon divergence", ", in nats"),
+            Metric::Loss | Metric::Score(_) => return None,
+        };
+        let mean = match self.transformer.architecture.readout {
+            Readout::Classes { .. } => String::new(),
+            _ => format!(", mean over {positions}"),
+        };
+        Some(format!("{what} from the unchanged output{mean}{unit}"))
     }
 
     /// The logits of one text.

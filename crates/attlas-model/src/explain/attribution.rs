@@ -1,14 +1,15 @@
 //! Which tokens a score rests on: what each method says, token by token.
 
+use attlas::Kind;
 use attlas::printable::printable;
 
 use super::method::Method;
-use super::read::{Explained, Read, Side, Watch};
-use super::score::{Form, Score};
+use super::read::{Explained, Read, ReadSide, Watch};
+use super::score::Score;
 use crate::block::pass::{Next, Site};
 use crate::config::Readout;
 use crate::run::backward::Rules;
-use crate::{Error, Input, Model};
+use crate::{Error, Input, Model, Side};
 
 /// What a method says of each token.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +22,7 @@ pub struct Attribution {
     pub value: f64,
     /// Of each source token, or place of an image or sound. Empty where the model reads no source, or it was held fixed.
     pub source: Vec<f64>,
-    /// Of each target token; those after the explained position have 0. Empty where the model reads no target, or it was held
+    /// Of each target token; those that the explained position does not see have 0. Empty where the model reads no target, or it was held
     /// fixed.
     pub target: Vec<f64>,
     /// How much of the score the tokens have together, where a method shares it out.
@@ -56,7 +57,7 @@ impl Completeness {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Share<'a> {
     /// Which text it is of: the encoder's, or the decoder's.
-    pub side: crate::Side,
+    pub side: Side,
     /// Its position, counted from 0.
     pub position: usize,
     /// The token as a reader knows it.
@@ -77,9 +78,7 @@ impl Attribution {
             };
             tokens.tokens.iter().zip(scores).enumerate().map(share)
         };
-        side(crate::Side::Source, &input.source, &self.source)
-            .chain(side(crate::Side::Target, &input.target, &self.target))
-            .collect()
+        side(Side::Source, &input.source, &self.source).chain(side(Side::Target, &input.target, &self.target)).collect()
     }
 
     /// The sum over all tokens.
@@ -90,7 +89,7 @@ impl Attribution {
 
 /// The way on which gradients are integrated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Way {
+pub struct IntegrationPath {
     /// Places at which the gradient is computed; where the parts do not sum to what they should, up to eight times as many are
     /// computed besides, where the way is least smooth.
     pub n_steps: usize,
@@ -110,9 +109,9 @@ pub enum Moved {
     Target,
 }
 
-impl Default for Way {
-    fn default() -> Way {
-        Way { n_steps: 50, moved: Moved::Both }
+impl Default for IntegrationPath {
+    fn default() -> IntegrationPath {
+        IntegrationPath { n_steps: 50, moved: Moved::Both }
     }
 }
 
@@ -149,7 +148,7 @@ impl Model {
             Method::Saliency | Method::InputGradient => explained.by_gradient(method, Rules::Gradient, watch),
             Method::AttnLrp => explained.by_gradient(method, Rules::AttnLrp, watch),
             Method::CpLrp => explained.by_gradient(method, Rules::CpLrp, watch),
-            Method::IntegratedGradients => explained.along(Way::default(), watch),
+            Method::IntegratedGradients => explained.along(IntegrationPath::default(), watch),
             Method::HeadEffect => explained.by_heads(watch),
             Method::Hide => explained.by_hiding(watch),
             Method::LeaveOut => explained.by_leaving_out(watch),
@@ -160,7 +159,12 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::explain`]; and when the way has no step, or more than 10,000.
-    pub fn integrated_gradients(&self, input: &Input, score: &Score, way: Way) -> Result<Attribution, Error> {
+    pub fn integrated_gradients(
+        &self,
+        input: &Input,
+        score: &Score,
+        way: IntegrationPath,
+    ) -> Result<Attribution, Error> {
         self.integrated_gradients_watched(input, score, way, &mut |_| Next::Continue)
     }
 
@@ -172,7 +176,7 @@ impl Model {
         &self,
         input: &Input,
         score: &Score,
-        way: Way,
+        way: IntegrationPath,
         watch: &mut Watch<'_>,
     ) -> Result<Attribution, Error> {
         if !(1..=10_000).contains(&way.n_steps) {
@@ -183,22 +187,22 @@ impl Model {
 
     /// A score as a reader knows it: `logit of " mat" after position 5 ("the")`.
     pub fn score_in_words(&self, score: &Score, input: &Input) -> String {
-        let form = match score.form {
-            Form::Logit => "logit",
-            Form::LogProbability => "log-probability",
-            Form::Probability => "probability",
-        };
+        let of = self.predicted_in_words(score);
+        let Some(position) = score.position else { return of };
+        let token = self.predicted_at(input).tokens.get(position).map_or("", |token| token.text.as_str());
+        let preposition = if self.has(Side::Target) { "after" } else { "at" };
+        format!("{of} {preposition} position {position} (\"{}\")", printable(token.trim()))
+    }
+
+    /// A score without its place: `logit of " mat" less that of " dog"`.
+    pub(super) fn predicted_in_words(&self, score: &Score) -> String {
         let name = |id: u32| {
             let text = self.target_text(score.position, id);
             let is_text = score.position.is_some() && self.tokenizer.is_some();
             if is_text { format!("\"{}\"", printable(&text)) } else { text }
         };
         let foil = score.foil.map_or_else(String::new, |foil| format!(" less that of {}", name(foil)));
-        let of = format!("{form} of {}{foil}", name(score.target));
-        let Some(position) = score.position else { return of };
-        let token = self.predicted_at(input).tokens.get(position).map_or("", |token| token.text.as_str());
-        let preposition = if self.has(crate::Side::Target) { "after" } else { "at" };
-        format!("{of} {preposition} position {position} (\"{}\")", printable(token.trim()))
+        format!("{} of {}{foil}", score.form.name().replace('_', "-"), name(score.target))
     }
 
     /// A token as text, `token 7` without a tokenizer, `class 2` where there is no position.
@@ -220,6 +224,12 @@ impl Model {
             (_, None, _) => vec![(0, 1.0)],
         }
     }
+
+    /// Whether no token of the decoder sees one after it; object queries see each other.
+    pub(super) fn looks_back_alone(&self) -> bool {
+        let layers = self.transformer.architecture.attention(Kind::Decoder);
+        layers.iter().all(|(_, layer)| layer.visibility.after.is_some_and(|after| after <= 0))
+    }
 }
 
 impl Explained<'_> {
@@ -229,7 +239,7 @@ impl Explained<'_> {
 
     /// What a function says of each number that is read and its gradient, summed by token.
     pub(super) fn sums(&self, gradient: &Read, of: fn(f64, f64) -> f64) -> [Vec<f64>; 2] {
-        let sums = |side: &Option<Side>, gradient: &Option<Side>| match (side, gradient) {
+        let sums = |side: &Option<ReadSide>, gradient: &Option<ReadSide>| match (side, gradient) {
             (Some(side), Some(gradient)) => {
                 let (x, g) = (&side.values.values, &gradient.values.values);
                 side.sums(|place| of(f64::from(x[place]), f64::from(g[place])))
@@ -259,7 +269,7 @@ impl Explained<'_> {
 
     /// What the score loses with each token.
     fn by_leaving_out(&self, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
-        let n = |side: &Option<Side>| side.as_ref().map_or(0, Side::n_tokens);
+        let n = |side: &Option<ReadSide>| side.as_ref().map_or(0, ReadSide::n_tokens);
         let (n_source, n_target) = (n(&self.read.source), n(&self.read.target));
         let without = |step: usize| {
             let mut read = self.read.clone();

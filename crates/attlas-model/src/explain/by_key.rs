@@ -57,8 +57,7 @@ pub fn by_key(baseline: &Baseline<'_>, heads: &[KindHead], predicted: Predicted<
     let mut rows = Vec::new();
     for &head in heads {
         let shares = baseline.direct_by_key(&score, head)?;
-        let map = baseline.run.recording.map(0, head.kind, head.head.layer, head.head.head)?;
-        let weights = map.row(score.position.unwrap_or(0));
+        let weights = baseline.map_of(head)?.row(score.position.unwrap_or(0));
         let shares = shares.into_iter().zip(weights).enumerate();
         rows.extend(shares.map(|(key, (share, weight))| KeyShare { head, key, share, weight }));
     }

@@ -13,7 +13,7 @@ use crate::{Error, Side};
 
 impl Explained<'_> {
     /// What the score loses when a token is hidden from every position but its own, in every head (Geva et al. 2023, §4): NaN of the
-    /// explained position of a decoder, at which no other looks.
+    /// explained position of a decoder, at which no other looks, and of the only token of a source.
     pub(super) fn by_hiding(&self, watch: &mut Watch<'_>) -> Result<Attribution, Error> {
         let baseline = Baseline::of(self.model, self.input)?;
         let n = [self.input.source.len(), self.input.target.len()];
@@ -30,17 +30,12 @@ impl Explained<'_> {
         Ok(self.attribution(Method::Hide, value, [source.to_vec(), target.to_vec()]))
     }
 
-    /// The tokens, source before target, that nobody but themselves looks at on the way to the score: what it would lose without them
-    /// is not measured by hiding them, and is not 0.
-    fn unhidden(&self, [n_source, n_target]: [usize; 2]) -> Option<usize> {
-        match (n_source, n_target) {
-            (1, 0) => Some(0),
-            (_, 0) => None,
-            _ => match self.model.explained_rows(&self.score, n_target)[..] {
-                [(position, _)] => Some(n_source + position).filter(|token| *token < n_source + n_target),
-                _ => None,
-            },
-        }
+    /// The tokens, source before target, that nobody but themselves looks at on the way to the score, or that are all that a row sees: what
+    /// it would lose without them is not measured by hiding them, and is not 0.
+    fn unhidden(&self, [n_source, n_target]: [usize; 2]) -> Vec<usize> {
+        let only_source = (n_source == 1).then_some(0);
+        let explained = self.score.position.filter(|position| *position < n_target && self.model.looks_back_alone());
+        only_source.into_iter().chain(explained.map(|position| n_source + position)).collect()
     }
 
     /// The changes that hide one of `n` source or target tokens. A row that sees nothing else keeps it: where it is the only
@@ -53,8 +48,9 @@ impl Explained<'_> {
             let queries = match kind {
                 Kind::Cross if n_source < 2 => continue,
                 Kind::Cross => Which::All,
-                Kind::Decoder => Which::These((token + 1..n_queries).collect()), // the others do not see it anyway
-                Kind::Encoder => Which::These((0..n_queries).filter(|query| *query != token).collect()),
+                // the others do not see it anyway
+                Kind::Decoder if self.model.looks_back_alone() => Which::These((token + 1..n_queries).collect()),
+                Kind::Decoder | Kind::Encoder => Which::These((0..n_queries).filter(|query| *query != token).collect()),
             };
             if queries == Which::These(Vec::new()) {
                 continue;

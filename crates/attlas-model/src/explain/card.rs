@@ -251,11 +251,10 @@ fn erasing(
     watch: &mut dyn FnMut() -> Next,
 ) -> Result<Result<Erasing, String>, Error> {
     let model = baseline.model();
-    let heads = &question.heads;
     // keys of one kind are ranked: cross-attention's source, else the only side's
     let kind = [Kind::Cross, Kind::Encoder, Kind::Decoder]
         .into_iter()
-        .find(|kind| heads.iter().any(|head| head.kind == *kind));
+        .find(|kind| question.heads.iter().any(|head| head.kind == *kind));
     let Some(kind) = kind else { return Ok(Err("no head is chosen".to_owned())) };
     let side = if kind == Kind::Decoder { Side::Target } else { Side::Source };
     let Predicted { target, position, .. } = question.predicted;
@@ -278,17 +277,7 @@ fn erasing(
     let Some(with) = with else {
         return Ok(Err(format!("{} names no token for erased ones: name one", model.name())));
     };
-    let of_kind: Vec<KindHead> = heads.iter().filter(|head| head.kind == kind).copied().collect();
-    let (ranking, words) = match question.ranking {
-        Some((ranking, words)) => (ranking.to_vec(), words.to_owned()),
-        None => (
-            baseline.received(&of_kind)?,
-            match of_kind.len() {
-                1 => format!("what 1 head of {} gives each token", kind.title()),
-                n => format!("what {n} heads of {} give each token", kind.title()),
-            },
-        ),
-    };
+    let (ranking, words) = ranked(baseline, question, kind)?;
     if ranking.iter().all(Option::is_none) {
         return Ok(Err("the text has special tokens alone".to_owned()));
     }
@@ -301,6 +290,19 @@ fn erasing(
     let erasures = orders.iter().map(erased).collect::<Result<Vec<Erasure>, Error>>()?;
     let at_random = Erasure::mean(&erasures).unwrap_or_else(|| by_ranking.clone());
     Ok(Ok(Erasing { ranking: words, score, with, by_ranking, at_random, n_orders: orders.len() }))
+}
+
+/// The ranking of the tokens that heads of a kind look at: the one that was given, else what the heads give each; and what it is in words.
+fn ranked(baseline: &Baseline<'_>, question: &Question<'_>, kind: Kind) -> Result<(Vec<Option<f64>>, String), Error> {
+    if let Some((ranking, words)) = question.ranking {
+        return Ok((ranking.to_vec(), words.to_owned()));
+    }
+    let heads: Vec<KindHead> = question.heads.iter().filter(|head| head.kind == kind).copied().collect();
+    let words = match heads.len() {
+        1 => format!("what 1 head of {} gives each token", kind.title()),
+        n => format!("what {n} heads of {} give each token", kind.title()),
+    };
+    Ok((baseline.received(&heads)?, words))
 }
 
 /// Orders over which erasing at random takes the mean.

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::eigenvalues::{Complex, eigenvalues};
-use super::matrices::{Matrices, Norms, fold};
+use super::knock_out::KindHead;
+use super::matrices::{Matrices, Norms, fold, fold_written};
 use super::parts::residual_of;
 use crate::Error;
 use crate::block::linear::Linear;
@@ -79,7 +80,8 @@ pub struct Circuit {
     /// place, behind the layer's norm. The highest first.
     pub reads: Vec<Pair>,
     /// Tokens looked at and tokens whose logits they raise most, so that each token looked at stands once: `norm(e) W_V W_O W_Uᵀ`, behind
-    /// the final norm's weights, up to its scale, less the mean over tokens looked at. The highest first.
+    /// the weights of a norm on what attention gives and of the final norm, up to their scales, less the mean over tokens looked at. The
+    /// highest first.
     pub writes: Vec<Pair>,
 }
 
@@ -243,7 +245,7 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn attention(&self, model: &'a Model, head: HeadId) -> Result<(&'a Attention, &'a AttentionWeights), Error> {
-        let layers = model.transformer().architecture.attention(self.kind);
+        model.check_head(KindHead { kind: self.kind, head })?;
         let stack = match self.kind {
             Kind::Decoder => &model.transformer().decoder,
             _ => &model.transformer().encoder,
@@ -255,12 +257,8 @@ impl<'a> Vocabulary<'a> {
                 "{} gates what heads give, by the query's state: weights alone do not say what they write",
                 model.name()
             ))),
-            (Some(config), Some(attention)) if head.head < config.n_heads => Ok((config, attention)),
-            _ => {
-                let n_heads = layers.first().map_or(0, |(_, layer)| layer.n_heads);
-                let (name, kind, n) = (model.name(), self.kind, layers.len());
-                Err(Error::Plan(format!("{name} has no {kind} head {head}: {n} layers of {n_heads} heads")))
-            }
+            (Some(config), Some(attention)) => Ok((config, attention)),
+            _ => Err(Error::Plan(format!("layer {} of {} has no attention", head.layer, model.name()))),
         }
     }
 }
@@ -292,7 +290,8 @@ impl HeadSides {
             )));
         };
         let mut input = vocabulary.embedding.clone(); // [n_tokens, d_model]
-        if let Some(norm) = weights.join(residual_of(model, vocabulary.kind, head.layer)).before() {
+        let join = weights.join(residual_of(model, vocabulary.kind, head.layer));
+        if let Some(norm) = join.before() {
             norm.apply(&mut input, vocabulary.d_model);
         }
         let (d_head, kv) = (config.d_head, config.shape(0, 0).kv_head(head.head));
@@ -319,6 +318,7 @@ impl HeadSides {
         for (place, x) in output.iter().enumerate() {
             by_column[place % d_head * vocabulary.d_model + place / d_head] = *x;
         }
+        join.on_output().into_iter().for_each(|norm| fold_written(norm, &mut by_column, vocabulary.d_model));
         let mut writes = vec![0.0; n_logits * d_head]; // [n_logits, d_head]
         let linear = Linear::new(by_column, None, d_head, vocabulary.d_model);
         linear.forward_to(&vocabulary.unembedding, &mut writes, Onto::Replace);

@@ -161,7 +161,7 @@ impl Baseline<'_> {
     /// the head's share, the output projection's bias left out.
     ///
     /// # Errors
-    /// As [`Baseline::direct`], and when there is no such head, or a norm stands on the attention's output.
+    /// As [`Baseline::direct`], and when there is no such head, or it writes into another stack.
     pub fn direct_by_key(&self, score: &Score, head: KindHead) -> Result<Vec<f64>, Error> {
         self.check_head(head)?;
         let (kind, stack) = self.readout_stack()?;
@@ -179,10 +179,8 @@ impl Baseline<'_> {
         let attended = self.added_by(kind, layer, weights, &reading)?;
         let (slope, _) = before(self.join(kind, layer, weights).on_output(), &attended, &reading.slope);
         let to_values = transposed(&weights.output, &slope); // [n_heads · d_value]
-        let map = self.run.recording.map(0, head.kind, head.head.layer, head.head.head);
-        let map = map?;
-        let layer = self.run.recording.layer(head.kind, head.head.layer);
-        let layer = layer?;
+        let map = self.map_of(head)?;
+        let layer = self.run.recording.layer(kind, layer)?;
         let values = layer.traces.get(Trace::Values).ok_or_else(|| Error::Plan("the run kept no values".to_owned()))?;
         let values = values.read_all()?;
         let (width, n_keys) = (layer.shape.d_value, layer.shape.n_keys);

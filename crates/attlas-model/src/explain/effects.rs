@@ -1,11 +1,9 @@
 //! The heads of a model, measured on one text or on several: what the output loses with each, beside how meaningful its map looks.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use attlas::printable::counted;
-use attlas::recording::{Edit, NewWeights, Which};
-use attlas::{HeadId, Quantity, RowTokens, Tokens};
+use attlas::recording::{Edit, NewWeights};
 
 use super::asked::{Measured, Predicted};
 use super::direct::Component;
@@ -14,85 +12,12 @@ use super::importance::Importance;
 use super::knock_out::{Baseline, KindHead, Removal, Watch, keeping_head_outputs};
 use super::patch::Part;
 use super::score::{Form, Metric, Score};
+use super::way::Way;
+use crate::config::Readout;
 use crate::{Array, Error, HeadMeans, Input, Model, RunOptions, Side};
 
 /// What is said where a run on another text is the run itself.
 pub(super) const SAME_RUNS: &str = "The run on the other text gives the same: there is nothing to carry over.";
-
-/// What is done to each head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// It is taken away.
-    KnockOut(Removal),
-    /// Its output is exchanged for that of a run on another text.
-    Patch,
-    /// Its weights become others, that are given.
-    Given,
-    /// Nothing: what it writes for the target is read.
-    Direct,
-    /// Nothing: how much the number depends on a factor on its output is read from the gradient.
-    Gradient,
-}
-
-impl Way {
-    /// Every way that needs no numbers of its own, permutations with seed 0.
-    pub const ALL: [Way; 8] = [
-        Way::KnockOut(Removal::Zero),
-        Way::KnockOut(Removal::Mean),
-        Way::KnockOut(Removal::Uniform),
-        Way::KnockOut(Removal::Permute { seed: 0 }),
-        Way::KnockOut(Removal::PatternPreserving),
-        Way::Patch,
-        Way::Direct,
-        Way::Gradient,
-    ];
-
-    /// The name in files and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Way::KnockOut(method) => method.name(),
-            Way::Patch => "patch",
-            Way::Given => "given",
-            Way::Direct => "direct",
-            Way::Gradient => "gradient",
-        }
-    }
-
-    /// What the numbers are, as a colour bar says it.
-    pub fn words(self) -> &'static str {
-        match self {
-            Way::Direct => "direct share",
-            Way::Gradient => "size of the slope",
-            _ => Quantity::Effect.words(),
-        }
-    }
-
-    /// What holds of all its numbers.
-    pub fn limits(self) -> &'static str {
-        match self {
-            Way::Direct => {
-                "A share is about this text and token, and of what the head itself writes: what later layers make of it is theirs."
-            }
-            Way::Gradient => {
-                "A slope is about this text and metric, where the head is whole: nothing is taken away, and heads that stand in for \
-                 each other may have large ones."
-            }
-            _ => "An effect is about this text and metric; heads that stand in for each other have small ones alone.",
-        }
-    }
-}
-
-impl FromStr for Way {
-    type Err = Error;
-
-    /// Reads a way by its name, permutations with seed 0.
-    fn from_str(name: &str) -> Result<Way, Error> {
-        Way::ALL.into_iter().find(|way| way.name() == name).ok_or_else(|| {
-            let [names @ .., last] = Way::ALL.map(Way::name);
-            Error::Plan(format!("there is no method \"{name}\"; there are {} and {last}", names.join(", ")))
-        })
-    }
-}
 
 /// Who may notice an output that was exchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -186,64 +111,91 @@ pub fn effects(
     question: &Question<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<Effects, Error> {
-    let way = question.way;
+    question.check(inputs)?;
     let sets: Vec<Vec<KindHead>> = match question.together {
         true => vec![question.heads.clone()],
         false => question.heads.iter().map(|head| vec![*head]).collect(),
     };
-    question.check(inputs)?;
     let means = means(question, model, inputs)?;
-    let mut found = Effects {
-        model: model.name().to_owned(),
-        way,
-        metric: "",
-        unit: "",
-        measures: String::new(),
-        does: in_words(question, means.as_ref().map(|(n, _)| *n)),
-        before: 0.0,
-        effects: sets
-            .iter()
-            .map(|set| Effect { heads: set.clone(), effect: 0.0, share: None, mean_weight: None, by_layer: None })
-            .collect(),
-        others: Vec::new(),
-        revision: model.revision().to_owned(),
-        text: match inputs {
-            [input] => Some(text_digest(&input.source, &input.target)),
-            _ => None,
-        },
-        n_texts: inputs.len(),
-        n_tokens: inputs.iter().map(|input| input.source.len() + input.target.len()).sum(),
-        notes: Vec::new(),
-    };
+    let mut found = Effects::begun(model, inputs, question, &sets);
+    found.does = in_words(question, means.as_ref().map(|(n, _)| *n));
     let mut sums = DirectSums::default();
     for (place, input) in inputs.iter().enumerate() {
         let means = means.as_ref().map(|(_, means)| means);
         let one = OneText { question, model, n_texts: inputs.len(), sets: &sets, means };
         one.measure(input, &mut found, &mut sums, &mut |n| watch(place * sets.len() + n))?;
     }
-    let n = inputs.len() as f64;
-    found.before /= n;
-    if way == Way::Patch && found.effects.iter().all(|effect| effect.share.is_none() && effect.effect == 0.0) {
-        found.notes.push(SAME_RUNS.to_owned());
-    }
-    if way == Way::Direct {
-        found.notes.push(sums.note(n));
+    found.average();
+    if question.way == Way::Direct {
+        let n = inputs.len() as f64;
+        let own = match model.transformer.architecture.readout {
+            Readout::Tokens { softcap: Some(_), .. } => "the model's own number before its soft cap",
+            _ => "the model's own number",
+        };
+        found.notes.push(sums.note(n, own));
         if question.heads.len() == model.heads().len() {
-            found.others = std::mem::take(&mut sums.others);
+            found.others = sums.others.into_iter().map(|(component, share)| (component, share / n)).collect();
         }
-        found.others.iter_mut().for_each(|(_, share)| *share /= n);
-    }
-    for effect in &mut found.effects {
-        effect.effect /= n;
-        effect.mean_weight = effect.mean_weight.map(|sum| sum / n);
-    }
-    if way == Way::Gradient {
-        let heads = found.effects.iter().flat_map(|effect| effect.heads.iter().copied()).collect();
-        let slopes = vec![found.effects.iter().map(|effect| effect.effect).collect()];
-        let by_layer = Importance { heads, slopes }.by_layer();
-        found.effects.iter_mut().zip(by_layer).for_each(|(effect, by_layer)| effect.by_layer = Some(by_layer));
     }
     Ok(found)
+}
+
+impl Effects {
+    /// Nothing of what is asked is measured yet.
+    fn begun(model: &Model, inputs: &[Input], question: &Question<'_>, sets: &[Vec<KindHead>]) -> Effects {
+        let effect = |heads: &Vec<KindHead>| Effect {
+            heads: heads.clone(),
+            effect: 0.0,
+            share: None,
+            mean_weight: None,
+            by_layer: None,
+        };
+        Effects {
+            model: model.name().to_owned(),
+            way: question.way,
+            metric: "",
+            unit: "",
+            measures: String::new(),
+            does: String::new(),
+            before: 0.0,
+            effects: sets.iter().map(effect).collect(),
+            others: Vec::new(),
+            revision: model.revision().to_owned(),
+            text: match inputs {
+                [input] => Some(text_digest(&input.source, &input.target)),
+                _ => None,
+            },
+            n_texts: inputs.len(),
+            n_tokens: inputs.iter().map(|input| input.source.len() + input.target.len()).sum(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Makes means of what was summed over the texts.
+    fn average(&mut self) {
+        let n = self.n_texts as f64;
+        self.before /= n;
+        for effect in &mut self.effects {
+            effect.effect /= n;
+            effect.mean_weight = effect.mean_weight.map(|sum| sum / n);
+        }
+        if self.way == Way::Patch && self.effects.iter().all(|effect| effect.share.is_none() && effect.effect == 0.0) {
+            self.notes.push(SAME_RUNS.to_owned());
+        }
+        if self.way == Way::Gradient {
+            let heads = self.effects.iter().flat_map(|effect| effect.heads.iter().copied()).collect();
+            let slopes = vec![self.effects.iter().map(|effect| effect.effect).collect()];
+            let by_layer = Importance { heads, slopes }.by_layer();
+            self.effects.iter_mut().zip(by_layer).for_each(|(effect, by_layer)| effect.by_layer = Some(by_layer));
+        }
+    }
+
+    /// The effects, the largest first, whatever their sign.
+    pub fn ranked(&self) -> Vec<&Effect> {
+        let mut ranked: Vec<&Effect> = self.effects.iter().collect();
+        ranked.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
+        ranked
+    }
 }
 
 impl Question<'_> {
@@ -316,10 +268,10 @@ struct DirectSums {
 }
 
 impl DirectSums {
-    /// The means over `n` texts, in words.
-    fn note(&self, n: f64) -> String {
+    /// The means over `n` texts, in words; `own` is what the model's number is called.
+    fn note(&self, n: f64, own: &str) -> String {
         format!(
-            "all components (heads {:+.4}, embedding, feed-forwards and biases {:+.4}) sum to {:.4}; the model's own number is {:.4}",
+            "All components (heads {:+.4}, embedding, feed-forwards and biases {:+.4}) sum to {:.4}; {own} is {:.4}.",
             self.of_heads / n,
             (self.of_all - self.of_heads) / n,
             self.of_all / n,
@@ -404,30 +356,21 @@ impl OneText<'_> {
         if self.n_texts == 1 {
             return self.model.metric_in_words(metric, input);
         }
+        if let Some(words) = self.model.distance_in_words(metric, "a text's positions") {
+            return words;
+        }
         match metric {
-            Metric::Loss => "mean loss of the texts' tokens, in nats".to_owned(),
-            Metric::KullbackLeibler => {
-                "Kullback–Leibler divergence from the unchanged output, mean over a text's positions, in nats"
-                    .to_owned()
-            }
-            Metric::TotalVariation => {
-                "total variation from the unchanged output, mean over a text's positions".to_owned()
-            }
-            Metric::JensenShannon => {
-                "Jensen–Shannon divergence from the unchanged output, mean over a text's positions, in nats".to_owned()
-            }
             Metric::Score(score) => {
-                let name = |id: u32| self.model.target_text(score.position, id);
-                let foil = score.foil.map_or_else(String::new, |foil| format!(" less that of \"{}\"", name(foil)));
-                let form = score.form.name().replace('_', "-");
                 let place = match (score.position, self.question.measured.predicted.position) {
                     (None, _) => String::new(),
+                    (_, Some(position)) if self.model.has(Side::Target) => format!(" after position {position}"),
                     (_, Some(position)) => format!(" at position {position}"),
                     _ if self.model.has(Side::Target) => " after each text's last position".to_owned(),
                     _ => " at each text's masked position".to_owned(),
                 };
-                format!("{form} of \"{}\"{foil}{place}", name(score.target))
+                format!("{}{place}", self.model.predicted_in_words(score))
             }
+            _ => "mean loss of the texts' tokens, in nats".to_owned(),
         }
     }
 
@@ -459,8 +402,7 @@ impl OneText<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<Vec<(f64, Option<f64>)>, Error> {
         let (Some(given), [head]) = (self.question.given, &self.question.heads[..]) else { return Ok(Vec::new()) };
-        let HeadId { layer, head: number } = head.head;
-        let map = baseline.run.recording.map(0, head.kind, layer, number)?;
+        let map = baseline.map_of(*head)?;
         let shape = [map.n_queries(), map.n_keys()];
         if given.shape != shape {
             return Err(Error::Input(format!(
@@ -551,78 +493,4 @@ fn in_words(question: &Question<'_>, n_means: Option<usize>) -> String {
         Way::Direct => "what it writes into the stream for the target's logit, read through the final norm".to_owned(),
         Way::Gradient => "a factor on its output, which is 1, becomes a little less or more".to_owned(),
     }
-}
-
-impl Effects {
-    /// The effects, the largest first, whatever their sign.
-    pub fn ranked(&self) -> Vec<&Effect> {
-        let mut ranked: Vec<&Effect> = self.effects.iter().collect();
-        ranked.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
-        ranked
-    }
-}
-
-/// Pairs that are hidden at most: each is a run.
-const MAX_PAIRS: usize = 1 << 16;
-
-/// The pairs of one head, each hidden alone.
-#[derive(Debug, Clone)]
-pub struct Edges {
-    /// The head.
-    pub head: KindHead,
-    /// The metric's name.
-    pub metric: &'static str,
-    /// What it counts in.
-    pub unit: &'static str,
-    /// What is measured, in words.
-    pub measures: String,
-    /// The number before anything is hidden.
-    pub before: f64,
-    /// Query, key, effect, weight.
-    pub rows: Vec<(usize, usize, f64, f32)>,
-    /// What the rows are named after, as pictures name them: of cross-attention the tokens that they predict.
-    pub queries: Tokens,
-    /// The tokens of the columns.
-    pub keys: Tokens,
-}
-
-/// How many pairs of a head there are to hide.
-///
-/// # Errors
-/// When there is no such head, or there are more than can be hidden.
-pub fn n_edges(baseline: &Baseline<'_>, head: KindHead) -> Result<usize, Error> {
-    match baseline.edges(head, &Which::All)?.len() {
-        n if n > MAX_PAIRS => Err(Error::Limit(format!(
-            "{n} pairs of tokens are as many runs, and {MAX_PAIRS} are possible; use a shorter text"
-        ))),
-        n => Ok(n),
-    }
-}
-
-/// What the output loses with each pair of a head hidden; `watch` is told how many are done.
-///
-/// # Errors
-/// As [`n_edges`], [`Measured::metric`] and [`Baseline::edge_effects`].
-pub fn edges(
-    baseline: &Baseline<'_>,
-    head: KindHead,
-    measured: Measured<'_>,
-    watch: &mut Watch<'_>,
-) -> Result<Edges, Error> {
-    n_edges(baseline, head)?;
-    let metric = measured.metric(baseline.model(), &baseline.input, &baseline.unchanged)?;
-    let HeadId { layer, head: number } = head.head;
-    let map = baseline.run.recording.map(0, head.kind, layer, number)?;
-    let found = baseline.edge_effects(head, &Which::All, &metric, watch)?;
-    let weight = |query: usize, key: usize| map.tile(query..query + 1, key..key + 1)[0];
-    Ok(Edges {
-        head,
-        metric: metric.name(),
-        unit: metric.unit(),
-        measures: baseline.model().metric_in_words(&metric, &baseline.input),
-        before: baseline.value(&metric)?,
-        rows: found.iter().map(|&(query, key, effect)| (query, key, effect, weight(query, key))).collect(),
-        queries: RowTokens::usual(head.kind).of(&map).clone(),
-        keys: map.key_tokens().clone(),
-    })
 }

@@ -100,10 +100,11 @@ impl Disturbed {
     }
 }
 
-/// `12 %`, `0.3 %`, `0.004 %`.
+/// `12 %`, `0.3 %`, `0.004 %`; `–` of no number.
 pub fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     match percent.abs() {
+        x if x.is_nan() => "–".to_owned(),
         x if x >= 10.0 => format!("{percent:.0} %"),
         x if x >= 0.05 || x == 0.0 => format!("{percent:.1} %"),
         x if x >= 0.0005 => format!("{percent:.3} %"),

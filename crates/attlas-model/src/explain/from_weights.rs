@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::circuits::{Circuit, Copying, Pair, circuit, copying};
 use super::composition::{Composition, Compositions, compositions};
+use super::knock_out::KindHead;
 use super::matrices::Norms;
 use crate::{Error, Model, Side};
 
@@ -50,6 +51,7 @@ impl Model {
         if kind == Kind::Cross {
             return Err(Error::Plan("circuits are those of self-attention: the encoder's or the decoder's".to_owned()));
         }
+        head.map_or(Ok(()), |head| self.check_head(KindHead { kind, head }))?;
         let mut compositions = compositions(self, kind, Norms::Folded)?;
         // tokens are read and written by one stack alone
         let usual = self.usual_kind();

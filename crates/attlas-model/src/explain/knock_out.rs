@@ -249,6 +249,7 @@ impl<'m> Baseline<'m> {
                 let Some(start) = start else {
                     let logits = self.unchanged.at(rows)?;
                     batch.iter().try_for_each(|variant| each(&[*variant], &logits.values))?;
+                    n_done += batch.len();
                     continue;
                 };
                 let resumed = self.resumed(start, batch, edits, Pass::keeping([]))?;
@@ -408,16 +409,7 @@ impl<'m> Baseline<'m> {
 
     /// Refuses a head that is not there.
     pub(super) fn check_head(&self, head: KindHead) -> Result<(), Error> {
-        match self.model.transformer.architecture.attention_at(head.kind, head.head.layer) {
-            Some(layer) if head.head.head < layer.n_heads => Ok(()),
-            _ => Err(Error::Plan(format!(
-                "there is no head {} of {}; {} has {}",
-                head.head,
-                head.kind.title(),
-                self.model.name(),
-                self.model.heads_in_words()
-            ))),
-        }
+        self.model.check_head(head)
     }
 
     /// Changed runs beside each other at most.
@@ -440,6 +432,19 @@ impl Model {
             Some(format!("{} {kind} layers of {n_heads} heads", layers.len()))
         };
         Kind::ALL.into_iter().filter_map(of_kind).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Refuses a head that is not there.
+    pub(super) fn check_head(&self, KindHead { kind, head }: KindHead) -> Result<(), Error> {
+        match self.transformer.architecture.attention_at(kind, head.layer) {
+            Some(layer) if head.head < layer.n_heads => Ok(()),
+            _ => Err(Error::Plan(format!(
+                "there is no head {head} of {}; {} has {}",
+                kind.title(),
+                self.name(),
+                self.heads_in_words()
+            ))),
+        }
     }
 }
 

@@ -128,14 +128,14 @@ impl Baseline<'_> {
         let within = (0..n_layers).flat_map(|layer| depths.iter().map(move |depth| (layer, *depth)));
         for (layer, depth) in within.chain([(n_layers, Depth::Entering)]) {
             let logits = self.lens_logits(layer, depth, rows)?;
-            let width = logits.shape[1];
+            let width = logits.shape[1]; // 0 of no rows
             if let Some(id) = asked.iter().find(|id| **id as usize >= width) {
                 return Err(Error::Input(format!(
                     "there is no token or class {id}; the model has 0 to {}",
                     width.saturating_sub(1)
                 )));
             }
-            for (position, row) in rows.iter().zip(logits.values.chunks_exact(width)) {
+            for (position, row) in rows.iter().zip(logits.values.chunks_exact(width.max(1))) {
                 if row.iter().any(|logit| !logit.is_finite()) {
                     return Err(Error::Input(format!(
                         "the hidden states of layer {layer} give logits that are not finite"

@@ -13,8 +13,8 @@ use crate::model::Model;
 /// Whether matrices are taken with the norms between them and the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Norms {
-    /// What a norm does linearly, its centring and its weights, is part of the matrix that reads behind it. Where norms come after the
-    /// sum (post-norm models), matrices read the stream as it is.
+    /// What a norm does linearly, its centring and its weights, is part of the matrix that reads behind it, and where one stands on what
+    /// attention gives, of the matrix that writes. Where norms come after the sum (post-norm models), matrices read the stream as it is.
     #[default]
     Folded,
     /// The matrices as they are stored.
@@ -63,7 +63,8 @@ impl Matrices {
         residual: Residual,
         norms: Norms,
     ) -> Result<Matrices, Error> {
-        let before = weights.join(residual).before().filter(|_| norms == Norms::Folded);
+        let join = weights.join(residual);
+        let [before, after] = [join.before(), join.on_output()].map(|norm| norm.filter(|_| norms == Norms::Folded));
         let (n_query, n_kv) = (config.query_width(), config.key_width());
         let (queries, mut keys_and_values) = match &weights.projections {
             Projections::Joint(linear) => {
@@ -78,6 +79,8 @@ impl Matrices {
         };
         let d_model = queries.len() / n_query.max(1);
         let values = keys_and_values.split_off(n_kv * d_model);
+        let mut output = transposed(&weights.output);
+        after.iter().for_each(|norm| fold_written(norm, &mut output, d_model));
         let folded = |mut rows: Vec<f32>| {
             before.iter().for_each(|norm| fold(norm, &mut rows, d_model));
             rows
@@ -90,7 +93,7 @@ impl Matrices {
             queries: folded(queries),
             keys: folded(keys_and_values),
             values: folded(values),
-            output: transposed(&weights.output),
+            output,
         })
     }
 
@@ -119,10 +122,24 @@ pub(super) fn fold(norm: &NormWeights, rows: &mut [f32], width: usize) {
     let plus = norm.norm.kind.plus();
     for row in rows.chunks_exact_mut(width.max(1)) {
         row.iter_mut().zip(norm.weight.iter()).for_each(|(x, weight)| *x *= plus + weight);
-        if norm.norm.kind.is_centred() {
-            let mean = (row.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64) as f32;
-            row.iter_mut().for_each(|x| *x -= mean);
-        }
+        centre(norm, row);
+    }
+}
+
+/// `diag(γ) · C` of each row: what is written before a norm, as what is written behind it, up to its divisor. Shape `[n, width]`.
+pub(super) fn fold_written(norm: &NormWeights, rows: &mut [f32], width: usize) {
+    let plus = norm.norm.kind.plus();
+    for row in rows.chunks_exact_mut(width.max(1)) {
+        centre(norm, row);
+        row.iter_mut().zip(norm.weight.iter()).for_each(|(x, weight)| *x *= plus + weight);
+    }
+}
+
+/// Takes the mean away where the norm does.
+fn centre(norm: &NormWeights, row: &mut [f32]) {
+    if norm.norm.kind.is_centred() {
+        let mean = (row.iter().map(|x| f64::from(*x)).sum::<f64>() / row.len() as f64) as f32;
+        row.iter_mut().for_each(|x| *x -= mean);
     }
 }
 
@@ -204,6 +221,24 @@ mod tests {
             let mut rows = [1.0, 2.0, 3.0, 0.0, 2.0, 4.0];
             fold(&norm(kind, weight), &mut rows, 3);
             assert_eq!(rows, expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_before_a_norm_is_centred_first_and_then_weighed() {
+        let norm = |kind| NormWeights {
+            norm: Norm { kind, epsilon: 1e-5 },
+            weight: vec![2.0, 1.0, 0.5].into(),
+            bias: Vec::new().into(),
+        };
+        for (kind, expected) in [
+            (NormKind::Rms, [2.0, 2.0, 1.5]),
+            (NormKind::RmsPlusOne, [3.0, 4.0, 4.5]),
+            (NormKind::Layer, [-2.0, 0.0, 0.5]),
+        ] {
+            let mut row = [1.0, 2.0, 3.0];
+            fold_written(&norm(kind), &mut row, 3);
+            assert_eq!(row, expected, "{kind:?}");
         }
     }
 

@@ -89,7 +89,7 @@ pub enum Cost {
     Pass,
     /// A pass forwards and back.
     WayBack,
-    /// As many passes forwards and back as there are steps, and two.
+    /// As many passes forwards and back as there are steps, and two forwards for both ends of the way.
     Steps,
     /// A pass for each token.
     PassPerToken,
@@ -103,7 +103,7 @@ impl Cost {
         match self {
             Cost::Pass => "one pass",
             Cost::WayBack => "a pass forwards and back",
-            Cost::Steps => "52 passes forwards and back, and up to 400 more where the way is not smooth",
+            Cost::Steps => "50 passes forwards and back, and up to 400 more where the way is not smooth",
             Cost::PassPerToken => "a pass for each token",
             Cost::PassPerHead => "a pass for each head",
         }
@@ -115,7 +115,7 @@ impl Cost {
         let n = match self {
             Cost::Pass => 1,
             Cost::WayBack => 3,
-            Cost::Steps => 3 * (n_steps + 2),
+            Cost::Steps => 3 * n_steps + 2,
             Cost::PassPerToken => n_tokens,
             Cost::PassPerHead => n_heads,
         };
@@ -336,7 +336,7 @@ pub static METHODS: [Definition; 15] = [
         unit: Unit::Score,
         cost: Cost::PassPerToken,
         is_signed: true,
-        limit: "the token's own position keeps it; at the explained position of a decoder, which no other looks at, it says nothing",
+        limit: "the token's own position keeps it; of the explained position of a decoder, which no other looks at, and of the only token of a source it says nothing",
         paper: "Geva et al. 2023, §4",
     },
     Definition {

@@ -1,5 +1,6 @@
 //! Norm-based attention: how long the vectors are that keys add to queries (Kobayashi et al. 2020, 2021).
 
+use attlas::analysis::whole_layer;
 use attlas::attention::Shape;
 use attlas::recording::Edit;
 use attlas::{Kind, Layer, Quantity, Recording, Trace, quantity};
@@ -99,15 +100,32 @@ fn quadratic(matrix: &[f64], vector: &[f32]) -> f64 {
 /// belongs to no key and is left out.
 ///
 /// # Errors
-/// When the run did not keep what [`traced`](super::traced) says, its head outputs were changed, or the maps would not fit.
+/// When the run did not keep what [`traced`](super::traced) says, its head outputs were changed, the maps would not fit, or it has numbers
+/// that are infinite or none (NaN).
 pub fn summed_norms(model: &Model, run: &Run, kind: Kind, form: NormForm) -> Result<(Vec<Layer>, String), Error> {
-    let numbers = |sublayer: &Sublayer<'_>, query: usize| {
-        let taken = with_own(sublayer, query, form);
-        let d_model = taken.residual.len();
-        taken.keys.chunks_exact(d_model).map(|key| length(key) as f32).collect::<Vec<f32>>()
-    };
-    let layers = maps(model, run, kind, Quantity::Norm, "norms of a layer's maps", numbers)?;
+    check_finite(run)?;
+    let n_items = run.recording.items.len();
+    check_size("norms of a layer's maps", n_items, run.recording.layers_of(kind))?;
+    let mut arrays: Vec<Vec<f32>> = vec![Vec::new(); run.recording.layers_of(kind).count()]; // [n_items, n_queries, n_keys]
+    for item in 0..n_items {
+        let mut arrays = arrays.iter_mut();
+        each_sublayer(model, run, kind, item, |_, sublayer| {
+            let rows = (0..sublayer.n_queries()).into_par_iter().flat_map_iter(|query| norms(sublayer, query, form));
+            if let Some(array) = arrays.next() {
+                array.par_extend(rows);
+            }
+            Ok(())
+        })?;
+    }
+    let layers = run.recording.layers_of(kind).zip(arrays);
+    let layers = layers.map(|(layer, array)| whole_layer(layer, Quantity::Norm, array)).collect();
     Ok((layers, form.note().to_owned()))
+}
+
+/// How long the vectors are that keys add to a query. Shape `[n_keys]`.
+fn norms(sublayer: &Sublayer<'_>, query: usize, form: NormForm) -> Vec<f32> {
+    let taken = with_own(sublayer, query, form);
+    taken.keys.chunks_exact(taken.residual.len()).map(|key| length(key) as f32).collect()
 }
 
 /// What keys add to a query, the residual with its own key where the form wants it there.
@@ -121,37 +139,6 @@ fn with_own(sublayer: &Sublayer<'_>, query: usize, form: NormForm) -> Taken {
         add(&mut taken.keys[query * d_model..][..d_model], &taken.residual);
     }
     taken
-}
-
-/// One dense map per layer of a kind, whose rows `numbers` makes. Shape of a row: `[n_keys]`.
-pub(super) fn maps(
-    model: &Model,
-    run: &Run,
-    kind: Kind,
-    quantity: Quantity,
-    what: &str,
-    numbers: impl Fn(&Sublayer<'_>, usize) -> Vec<f32> + Sync,
-) -> Result<Vec<Layer>, Error> {
-    let n_items = run.recording.items.len();
-    check_size(what, n_items, run.recording.layers_of(kind))?;
-    let mut arrays: Vec<Vec<f32>> = vec![Vec::new(); run.recording.layers_of(kind).count()];
-    for item in 0..n_items {
-        let mut arrays = arrays.iter_mut();
-        each_sublayer(model, run, kind, item, |_, sublayer| {
-            let rows = (0..sublayer.n_queries()).into_par_iter().flat_map_iter(|query| numbers(sublayer, query));
-            if let Some(array) = arrays.next() {
-                array.par_extend(rows);
-            }
-            Ok(())
-        })?;
-    }
-    Ok(run.recording.layers_of(kind).zip(arrays).map(|(layer, array)| dense_like(layer, quantity, array)).collect())
-}
-
-/// A dense map of the whole layer, on the axes of its weights. Shape of `numbers`: `[n_items, n_queries, n_keys]`.
-pub(super) fn dense_like(layer: &Layer, quantity: Quantity, numbers: Vec<f32>) -> Layer {
-    let shape = Shape { n_heads: 1, n_kv_heads: 1, ..layer.shape };
-    Layer { quantity, ..Layer::new(layer.kind, layer.index, shape, attlas::Buffer::from(numbers)) }
 }
 
 /// How much of a token's state behind an attention sublayer is mixed in from other tokens, and how much is its own.
@@ -185,7 +172,7 @@ pub struct Shares {
 /// The mixing ratios of every token and layer of a kind.
 ///
 /// # Errors
-/// As [`summed_norms`]; where the run has numbers that are infinite or none (NaN).
+/// As [`summed_norms`].
 pub fn mixing(model: &Model, run: &Run, kind: Kind) -> Result<Vec<Mixing>, Error> {
     check_finite(run)?;
     let mut found = Vec::new();
@@ -193,15 +180,12 @@ pub fn mixing(model: &Model, run: &Run, kind: Kind) -> Result<Vec<Mixing>, Error
         each_sublayer(model, run, kind, item, |layer, sublayer| {
             let of_query = |query: usize| {
                 let (row, after) = (sublayer.row(query), sublayer.row_after(query));
-                let share = |taken: &Taken, with_residual: bool| share(sublayer, query, taken, with_residual);
-                let (attention, residual) = (share(&row, false), share(&row, true));
-                Mixing {
-                    item,
-                    kind,
-                    layer,
-                    query,
-                    mixing: Shares { attention, residual, layer_norm: share(&after, true) },
-                }
+                let mixing = Shares {
+                    attention: share(sublayer, query, &row, vec![0.0; row.residual.len()]),
+                    residual: share(sublayer, query, &row, row.residual.clone()),
+                    layer_norm: share(sublayer, query, &after, after.residual.clone()),
+                };
+                Mixing { item, kind, layer, query, mixing }
             };
             found.par_extend((0..sublayer.n_queries()).into_par_iter().map(of_query));
             Ok(())
@@ -210,10 +194,9 @@ pub fn mixing(model: &Model, run: &Run, kind: Kind) -> Result<Vec<Mixing>, Error
     Ok(found)
 }
 
-/// The share of a query's state that other tokens bring.
-fn share(sublayer: &Sublayer<'_>, query: usize, taken: &Taken, with_residual: bool) -> f64 {
-    let d_model = taken.residual.len();
-    let mut own = if with_residual { taken.residual.clone() } else { vec![0.0; d_model] };
+/// The share of a query's state that other tokens bring, where the token itself brings `own` and its value. Shape of `own`: `[d_model]`.
+fn share(sublayer: &Sublayer<'_>, query: usize, taken: &Taken, mut own: Vec<f64>) -> f64 {
+    let d_model = own.len();
     let mut mixed = vec![0.0; d_model]; // [d_model]
     for (key, vector) in taken.keys.chunks_exact(d_model).enumerate() {
         let is_own = sublayer.is_own() && key == query;

@@ -7,10 +7,12 @@ use attlas::{Kind, Quantity};
 
 use super::agreement::{Agreement, firsts};
 use super::by_key::ByKey;
-use super::effects::{Edges, Effects, Way};
+use super::edges::Edges;
+use super::effects::Effects;
 use super::side_by_side::{Explained, Place, UNSAID, short_title};
 use super::states::States;
-use crate::Error;
+use super::way::Way;
+use crate::{Error, Side};
 
 /// The share of every token under every method, one panel for what the encoder reads and one for what the decoder reads; of long texts
 /// in strips below each other.
@@ -19,15 +21,11 @@ use crate::Error;
 /// When the numbers are no map.
 pub fn explained_picture(explained: &Explained, looks: &Looks) -> Result<Figure, Error> {
     let shares: Vec<Vec<f64>> = explained.attributions.iter().map(Explained::shares).collect();
-    let last = explained.attributions.first().and_then(|one| one.score.position); // tokens after it are not seen
-    let seen = |side: &'static str| -> Vec<usize> {
-        let is_seen = |place: &usize| {
-            let Place { side: of, position, .. } = &explained.places[*place];
-            *of == side && (side == "source" || last.is_none_or(|last| *position <= last))
-        };
-        (0..explained.places.len()).filter(is_seen).collect()
+    let seen = |side: Side| -> Vec<usize> {
+        let of_side = |(_, place): &(usize, &Place)| place.side == side && place.is_seen;
+        explained.places.iter().enumerate().filter(of_side).map(|(index, _)| index).collect()
     };
-    let sides = ["source", "target"].map(|side| (side, seen(side)));
+    let sides = [Side::Source, Side::Target].map(|side| (side.name(), seen(side)));
     let is_long = sides.iter().map(|(_, places)| places.len()).sum::<usize>() > STRIP;
     let mut panels = Vec::new();
     for (side, places) in &sides {

@@ -11,7 +11,7 @@ use crate::{Error, Input, Model};
 
 /// Numbers that one side reads: rows of the table of words, or an image or spectrogram.
 #[derive(Debug, Clone)]
-pub(super) struct Side {
+pub(super) struct ReadSide {
     /// Shape `[n, width]` of words, `[n_channels, height, width]` of an image, `[n_mels, n_frames]` of a spectrogram.
     pub values: Array,
     /// How numbers lie in tokens.
@@ -31,7 +31,7 @@ enum Places {
     Samples { hop: usize, n_tokens: usize },
 }
 
-impl Side {
+impl ReadSide {
     /// How many tokens there are.
     pub fn n_tokens(&self) -> usize {
         let shape = &self.values.shape;
@@ -71,17 +71,17 @@ impl Side {
     }
 
     /// Other numbers in the same places.
-    fn with(&self, values: Vec<f32>) -> Side {
-        Side { values: Array { shape: self.values.shape.clone(), values }, places: self.places }
+    fn with(&self, values: Vec<f32>) -> ReadSide {
+        ReadSide { values: Array { shape: self.values.shape.clone(), values }, places: self.places }
     }
 
     /// All numbers times a factor.
-    pub fn scaled(&self, factor: f64) -> Side {
+    pub fn scaled(&self, factor: f64) -> ReadSide {
         self.with(self.values.values.iter().map(|value| (f64::from(*value) * factor) as f32).collect())
     }
 
     /// The numbers of a token are 0.
-    pub fn without(&self, token: usize) -> Side {
+    pub fn without(&self, token: usize) -> ReadSide {
         let kept = |(place, value): (usize, &f32)| if self.token_of(place) == Some(token) { 0.0 } else { *value };
         self.with(self.values.values.iter().enumerate().map(kept).collect())
     }
@@ -90,8 +90,8 @@ impl Side {
 /// What a model reads of one text. A side that it does not have is `None`.
 #[derive(Debug, Clone)]
 pub(super) struct Read {
-    pub source: Option<Side>,
-    pub target: Option<Side>,
+    pub source: Option<ReadSide>,
+    pub target: Option<ReadSide>,
 }
 
 /// A score of one text, to be computed from what the model reads, or from something else in its place.
@@ -118,7 +118,7 @@ impl<'a> Explained<'a> {
         }
         let words = model.words(std::slice::from_ref(input))?;
         let rows =
-            |words: Option<Array>| words.map(|array| Side { values: without_batch(array), places: Places::Rows });
+            |words: Option<Array>| words.map(|array| ReadSide { values: without_batch(array), places: Places::Rows });
         let read = Read { source: rows(words.source).or_else(|| features(model, input)), target: rows(words.target) };
         Ok(Explained { model, input, score: Score { item: 0, ..*score }, read })
     }
@@ -141,7 +141,7 @@ impl<'a> Explained<'a> {
     /// Of gradients of a batch of one text, or of several that differ in what is read, those of one with respect to what it
     /// read.
     pub fn read_gradient(&self, gradients: &Gradients, item: usize) -> Read {
-        let of = |side: &Option<Side>, array: Option<&Array>| {
+        let of = |side: &Option<ReadSide>, array: Option<&Array>| {
             let side = side.as_ref()?;
             let n = side.values.values.len();
             array.map(|array| side.with(array.values[item * n..][..n].to_vec()))
@@ -220,8 +220,8 @@ const NOTHING: Pass = Pass { keep: Vec::new(), edits: Vec::new() };
 
 /// The rows of words that are read, as a batch.
 fn words(reads: &[Read]) -> Words {
-    let rows = |side: fn(&Read) -> Option<&Side>| {
-        let sides: Vec<&Side> = reads.iter().filter_map(side).filter(|side| side.places == Places::Rows).collect();
+    let rows = |side: fn(&Read) -> Option<&ReadSide>| {
+        let sides: Vec<&ReadSide> = reads.iter().filter_map(side).filter(|side| side.places == Places::Rows).collect();
         let shape = [&[sides.len()], &sides.first()?.values.shape[..]].concat();
         Some(Array { shape, values: sides.iter().flat_map(|side| &side.values.values).copied().collect() })
     };
@@ -242,7 +242,7 @@ fn without_batch(mut array: Array) -> Array {
 }
 
 /// The image or spectrogram that is read.
-fn features(model: &Model, input: &Input) -> Option<Side> {
+fn features(model: &Model, input: &Input) -> Option<ReadSide> {
     let values = input.features.as_ref()?.array.clone();
     let places = match &model.transformer.architecture.encoder.as_ref()?.embedding.reads {
         Reads::Patches(patches) => Places::Patches { n_leading: patches.n_leading(), side: patches.side },
@@ -253,16 +253,16 @@ fn features(model: &Model, input: &Input) -> Option<Side> {
         }
         Reads::Tokens => return None,
     };
-    Some(Side { values, places })
+    Some(ReadSide { values, places })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn side(shape: &[usize], places: Places) -> Side {
+    fn side(shape: &[usize], places: Places) -> ReadSide {
         let n = shape.iter().product::<usize>();
-        Side { values: Array { shape: shape.to_vec(), values: vec![1.0; n] }, places }
+        ReadSide { values: Array { shape: shape.to_vec(), values: vec![1.0; n] }, places }
     }
 
     #[test]

@@ -109,9 +109,9 @@ impl Score {
             (None, [_, width]) => (1, *width),
             _ => {
                 return Err(Error::Input(format!(
-                    "logits of shape {:?} have {} row for a whole text",
+                    "logits of shape {:?} have no {}",
                     logits.shape,
-                    if self.position.is_none() { "no single" } else { "no such" }
+                    if self.position.is_none() { "single row for a whole text" } else { "row for a position" }
                 )));
             }
         };

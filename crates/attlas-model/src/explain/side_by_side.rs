@@ -1,23 +1,34 @@
 //! One prediction, explained by several methods side by side.
 
-use super::attribution::{Attribution, Moved, Share, Way};
+use super::attribution::{Attribution, IntegrationPath, Moved, Share};
 use super::knock_out::Watch;
 use super::method::Method;
 use super::score::Score;
 use crate::{Error, Input, Model, Next, Side};
 
 /// What a score says that is none.
-pub const UNSAID: &str = "–: nobody else looks at the explained position, so that hiding it says nothing of it; it is left out of the ranks.";
+pub const UNSAID: &str = "–: nobody else looks at the explained position, and the only token of a source cannot be hidden, so that hiding says nothing of it; it is left out of the ranks.";
 
 /// A token that the model reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// What reads it: `source` for the encoder, `target` for the decoder.
-    pub side: &'static str,
+    /// Which side reads it.
+    pub side: Side,
     /// Its position there, counted from 0.
     pub position: usize,
     /// The token.
     pub token: String,
+    /// Whether the prediction can depend on it: not where it stands after the explained position of a decoder that looks back alone.
+    pub is_seen: bool,
+}
+
+/// What becomes of a method that is not defined for a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undefined {
+    /// It is an error.
+    Refused,
+    /// It is left out, and the reason kept.
+    LeftOut,
 }
 
 /// What the methods say of one prediction.
@@ -35,8 +46,7 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// Computes what the methods say of a score. With `is_all`, one that is not defined for the model is left out, and its reason kept.
-    /// `watch` is told how many methods are done.
+    /// Computes what the methods say of a score; `watch` is told how many methods are done.
     ///
     /// # Errors
     /// As [`Model::explain`]; when no method is left; [`Error::Stopped`] when `watch` says so.
@@ -45,13 +55,13 @@ impl Explained {
         input: &Input,
         score: &Score,
         methods: &[Method],
-        is_all: bool,
+        undefined: Undefined,
         n_steps: usize,
         watch: &mut Watch<'_>,
     ) -> Result<Explained, Error> {
         let mut attributions: Vec<Attribution> = Vec::new();
         let mut left_out: Vec<(Method, String)> = Vec::new();
-        let way = Way { n_steps, moved: Moved::Both };
+        let way = IntegrationPath { n_steps, moved: Moved::Both };
         for (n_done, method) in methods.iter().enumerate() {
             if watch(n_done) == Next::Stop {
                 return Err(Error::Stopped);
@@ -63,7 +73,7 @@ impl Explained {
             };
             match attribution {
                 Ok(attribution) => attributions.push(attribution),
-                Err(Error::Unsupported(why)) if is_all => left_out.push((*method, why)),
+                Err(Error::Unsupported(why)) if undefined == Undefined::LeftOut => left_out.push((*method, why)),
                 Err(error) => return Err(error),
             }
         }
@@ -73,10 +83,12 @@ impl Explained {
             ));
         };
         let value = first.value;
-        let place = |share: Share<'_>| Place {
-            side: if share.side == Side::Source { "source" } else { "target" },
-            position: share.position,
-            token: share.token.to_owned(),
+        let last = score.position.filter(|_| model.looks_back_alone());
+        let place = |Share { side, position, token, .. }: Share<'_>| Place {
+            side,
+            position,
+            token: token.to_owned(),
+            is_seen: side == Side::Source || last.is_none_or(|last| position <= last),
         };
         let places = first.shares(input).into_iter().map(place).collect();
         Ok(Explained { subject: model.score_in_words(score, input), value, places, attributions, left_out })

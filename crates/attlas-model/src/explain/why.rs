@@ -17,7 +17,7 @@ use crate::Error;
 use crate::block::linear::Linear;
 use crate::block::rope::{PatchPlaces, Turns};
 use crate::block::weights::{AttentionWeights, Projections};
-use crate::config::{Attention, Block, Pairs, QkScope};
+use crate::config::{Architecture, Attention, Block, Pairs, QkScope};
 use crate::model::Model;
 use crate::run::record::Run;
 
@@ -153,20 +153,7 @@ pub struct Origin {
 /// has numbers that are infinite or none (NaN); and
 /// [`Error::Unsupported`] for scores that are no sum of such parts: weights that were changed, DeBERTa's, and projections that are cut.
 pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
-    let changed = |edit: &&Edit<Digest>| matches!(edit, Edit::Stream { .. });
-    if let Some(edit) = run.recording.provenance.edits.iter().find(changed) {
-        return Err(Error::Unsupported(format!(
-            "a score is not taken apart in a run whose residual stream was changed, which then is no sum of what the model wrote to it: {}",
-            edit.sentence()
-        )));
-    }
-    if run.recording.items.get(asked.item).is_some_and(|item| !item.target_images().is_empty()) {
-        return Err(Error::Unsupported(format!(
-            "a score of {} is not taken apart in a text with images in it: what they put into the residual stream is no word's",
-            model.name()
-        )));
-    }
-    check_finite(run)?;
+    check_summed(model, run, asked.item)?;
     let layer = run.recording.layer(asked.kind, asked.head.layer)?;
     let map = run.recording.map_of(layer, asked.item, asked.head.head)?;
     let pair = Pair::new(model, layer, &map, asked)?;
@@ -174,30 +161,13 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
     let (score, lse) = (scores.of_key, scores.lse);
     let (query, key) = (pair.query_side(model, run)?, pair.key_side(model, run)?);
     let (turned_query, turned_key) = (pair.turned(&query, asked.query), pair.turned(&key, asked.key));
-    let scale = f64::from(pair.config.scale);
-    let mut parts: BTreeMap<Part, f64> = BTreeMap::new();
-    let mut pairs = Vec::new();
-    for ((one, unturned), (_, turned)) in query.parts.iter().zip(&turned_query.parts) {
-        for ((other, unturned_key), (_, turned_key)) in key.parts.iter().zip(&turned_key.parts) {
-            let at_one_place = scale * dot(unturned, unturned_key);
-            let value = scale * dot(turned, turned_key);
-            *parts.entry(part_of(*one, *other)).or_default() += at_one_place;
-            if pair.config.rotary.is_some() {
-                *parts.entry(Part::Rotation).or_default() += value - at_one_place;
-            }
-            pairs.push((*one, *other, value));
-        }
-    }
-    let product: f64 = pairs.iter().map(|(.., value)| value).sum();
-    if pair.scoring.softcap.is_some() {
-        parts.insert(Part::SoftCap, pair.scoring.capped(product / scale) - product);
-    }
+    let (mut parts, pairs) = pair.met([&query, &key], [&turned_query, &turned_key]);
     let bias = pair.bias(layer);
     if bias != 0.0 {
         parts.insert(Part::RelativeBias, bias);
     }
     let error = parts.values().sum::<f64>() - score;
-    let side = |of: fn(&(Source, Source, f64)) -> Source| {
+    let side = |of: fn(&Met) -> Source| {
         let mut sums: BTreeMap<Source, f64> = BTreeMap::new();
         pairs.iter().for_each(|pair| *sums.entry(of(pair)).or_default() += pair.2);
         sorted(sums.into_iter().map(|(source, value)| Origin { source, value }).collect(), |origin| origin.value)
@@ -220,6 +190,24 @@ pub fn why(model: &Model, run: &Run, asked: Asked) -> Result<Why, Error> {
     })
 }
 
+/// Refuses a run whose states are no sums of what its words, heads and feed-forwards wrote.
+fn check_summed(model: &Model, run: &Run, item: usize) -> Result<(), Error> {
+    let changed = |edit: &&Edit<Digest>| matches!(edit, Edit::Stream { .. });
+    if let Some(edit) = run.recording.provenance.edits.iter().find(changed) {
+        return Err(Error::Unsupported(format!(
+            "a score is not taken apart in a run whose residual stream was changed, which then is no sum of what the model wrote to it: {}",
+            edit.sentence()
+        )));
+    }
+    if run.recording.items.get(item).is_some_and(|item| !item.target_images().is_empty()) {
+        return Err(Error::Unsupported(format!(
+            "a score of {} is not taken apart in a text with images in it: what they put into the residual stream is no word's",
+            model.name()
+        )));
+    }
+    check_finite(run)
+}
+
 /// The largest first, whatever the sign.
 fn sorted<T>(mut all: Vec<T>, value: impl Fn(&T) -> f64) -> Vec<T> {
     all.sort_by(|a, b| value(b).abs().total_cmp(&value(a).abs()));
@@ -237,6 +225,9 @@ fn part_of(query: Source, key: Source) -> Part {
     }
 }
 
+/// What of the query's side meets what of the key's, and its share of `scale · q·k`.
+type Met = (Source, Source, f64);
+
 /// What a query scores.
 struct Scores {
     /// For the key that is asked about.
@@ -249,6 +240,29 @@ struct Scores {
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// Why scores of a layer are no sums of parts, of any run; `None` where they are.
+fn why_whole(architecture: &Architecture, config: &Attention) -> Option<&'static str> {
+    let mut stacks = architecture.encoder.iter().chain(&architecture.decoder);
+    let reasons = [
+        (
+            config.why_dense().is_some(),
+            "its scores are more than one product of queries and keys with a bias of their distance",
+        ),
+        (
+            config.rotary.as_ref().is_some_and(|rotary| rotary.is_by_place()),
+            "it turns queries and keys by the places of patches in an image",
+        ),
+        (
+            stacks.any(|stack| stack.places.is_some()),
+            "it adds places to what queries and keys are made of, in each layer",
+        ),
+        (config.is_normed_turned(), "it normalises queries and keys after they were turned"),
+        (config.latent.is_some(), "its queries and keys are made of narrower states with a norm between"),
+        (config.clip.is_some(), "it cuts queries and keys, which parts cannot be"),
+    ];
+    reasons.into_iter().find_map(|(holds, why)| holds.then_some(why))
 }
 
 /// A query and a key of one head, with what the head is made of.
@@ -286,25 +300,10 @@ impl<'a> Pair<'a> {
         let (Some(block), Some(config)) = (block, config) else {
             return Err(Error::Plan(format!("{} has no {kind} {head}", model.name())));
         };
-        let refused = if config.why_dense().is_some() {
-            Some("its scores are more than one product of queries and keys with a bias of their distance")
-        } else if config.rotary.as_ref().is_some_and(|rotary| rotary.is_by_place()) {
-            Some("it turns queries and keys by the places of patches in an image")
-        } else if architecture.encoder.iter().chain(&architecture.decoder).any(|stack| stack.places.is_some()) {
-            Some("it adds places to what queries and keys are made of, in each layer")
-        } else if config.is_normed_turned() {
-            Some("it normalises queries and keys after they were turned")
-        } else if config.latent.is_some() {
-            Some("its queries and keys are made of narrower states with a norm between")
-        } else if config.clip.is_some() {
-            Some("it cuts queries and keys, which parts cannot be")
-        } else {
-            layer.factored().is_none().then_some("the weights of this layer were changed in the run")
-        };
-        let scoring = match (refused, layer.factored()) {
+        let scoring = match (why_whole(architecture, config), layer.factored()) {
             (None, Some(factored)) => &factored.scoring,
             (why, _) => {
-                let why = why.unwrap_or("it has none");
+                let why = why.unwrap_or("the weights of this layer were changed in the run");
                 return Err(Error::Unsupported(format!("the scores of {} are not taken apart: {why}", model.name())));
             }
         };
@@ -334,6 +333,34 @@ impl<'a> Pair<'a> {
         let seen: Vec<f64> = (0..shape.n_keys).filter(|key| map.sees(query, *key)).map(score).collect();
         let mean = seen.iter().sum::<f64>() / seen.len().max(1) as f64;
         Ok(Scores { of_key: score(key), mean, lse: lse.first().copied().unwrap_or(f64::NEG_INFINITY) })
+    }
+
+    /// The score without what is added to it, by what it comes from, and what of the query's side meets what of the key's: both sides before
+    /// they are turned, and after.
+    fn met(
+        &self,
+        [query, key]: [&Components; 2],
+        [turned_query, turned_key]: [&Components; 2],
+    ) -> (BTreeMap<Part, f64>, Vec<Met>) {
+        let scale = f64::from(self.config.scale);
+        let mut parts: BTreeMap<Part, f64> = BTreeMap::new();
+        let mut pairs = Vec::new();
+        for ((one, unturned), (_, turned)) in query.parts.iter().zip(&turned_query.parts) {
+            for ((other, unturned_key), (_, turned_key)) in key.parts.iter().zip(&turned_key.parts) {
+                let at_one_place = scale * dot(unturned, unturned_key);
+                let value = scale * dot(turned, turned_key);
+                *parts.entry(part_of(*one, *other)).or_default() += at_one_place;
+                if self.config.rotary.is_some() {
+                    *parts.entry(Part::Rotation).or_default() += value - at_one_place;
+                }
+                pairs.push((*one, *other, value));
+            }
+        }
+        if self.scoring.softcap.is_some() {
+            let product: f64 = pairs.iter().map(|(.., value)| value).sum();
+            parts.insert(Part::SoftCap, self.scoring.capped(product / scale) - product);
+        }
+        (parts, pairs)
     }
 
     /// What is added to the score by relative position, and by key.

@@ -12,7 +12,26 @@ use crate::block::pass::Array;
 use crate::config::{
     Architecture, Backbone, Frames, Length, OtherGrids, Patches, Places, Positions, Reads, Samples, Stack,
 };
-use crate::model::{Model, Side};
+use crate::model::Model;
+
+/// The two sides of an encoder-decoder; a model with one stack has one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What the encoder reads.
+    Source,
+    /// What the decoder reads.
+    Target,
+}
+
+impl Side {
+    /// The name in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Source => "source",
+            Side::Target => "target",
+        }
+    }
+}
 
 /// One text: what the encoder reads and what the decoder reads. A model without one of them leaves that side empty.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use attlas::{Token, TokenRole, Tokens};
 use isolang::Language;
 
+use super::input::Side;
 use crate::Error;
-use crate::model::{Model, Side};
+use crate::model::Model;
 
 /// The languages that were chosen, and the tags that can be.
 #[derive(Debug, Clone, Default)]

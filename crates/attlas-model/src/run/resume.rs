@@ -6,14 +6,14 @@ use attlas::recording::{Edit, Which};
 use super::check::Sizes;
 use super::collect::{Kept, Seen};
 use super::generate::Decoding;
-use super::input::Input;
+use super::input::{Input, Side};
 use super::record::Run;
 use crate::Error;
 use crate::block::pass::{Array, Next, Pass, Plan, Purpose, Site};
 use crate::block::state::StackState;
 use crate::block::workspace::Workspace;
 use crate::config::Readout;
-use crate::model::{Model, Side};
+use crate::model::Model;
 
 /// A layer of a stack, in the order of a pass: what is before it stays as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,11 +3,11 @@
 use attlas::{Item, Token, TokenRole, Tokens};
 
 use super::generate::Generated;
-use super::input::Input;
+use super::input::{Input, Side};
 use super::record::Generation;
 use crate::Error;
 use crate::config::Filling;
-use crate::model::{Model, Side, Training};
+use crate::model::{Model, Training};
 use crate::tokenizer::Tokenizer;
 
 impl Model {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub mod measured;
 pub mod reference;
 
 use std::collections::BTreeMap;

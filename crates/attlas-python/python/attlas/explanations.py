@@ -74,7 +74,10 @@ class Explanation(Found):
         self._agreement = arrays_of(native.agreement())
 
     def scores(self, method: str) -> NDArray[np.float64]:
-        """The scores of a method, source before target. Shape ``[tokens]``."""
+        """The scores of a method, source before target. Shape ``[tokens]``.
+
+        NaN of tokens after the explained position of a decoder, and where the method says nothing.
+        """
         if method not in self.methods:
             raise MissingError(f"there is no method {method!r} here; there are {', '.join(self.methods)}")
         scores: NDArray[np.float64] = self["score"][self["method"] == method]
@@ -86,7 +89,7 @@ class Explanation(Found):
         columns: dict[str, NDArray[Any]] = {name: self[name][of_one] for name in ("side", "position", "token")}
         for method in self.methods:
             scores = self.scores(method)
-            size = np.abs(scores).sum()
+            size = np.nansum(np.abs(scores))
             columns[method] = scores / size if size > 0 else scores
         return Table(columns, title=f"{self.title}; shares of each method's scores")
 

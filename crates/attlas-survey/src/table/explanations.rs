@@ -6,11 +6,13 @@ use attlas_model::Model;
 use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::by_key::{ByKey, KeyShare};
 use attlas_model::explain::direct::Component;
-use attlas_model::explain::effects::{Edges, Effect, Effects, Way};
+use attlas_model::explain::edges::Edges;
+use attlas_model::explain::effects::{Effect, Effects};
 use attlas_model::explain::knock_out::KindHead;
 use attlas_model::explain::lens::Lens;
 use attlas_model::explain::side_by_side::{Explained, Place, complete};
 use attlas_model::explain::states::{StatePlace, States};
+use attlas_model::explain::way::Way;
 use attlas_model::explain::{Attribution, Mixing};
 
 use super::{Cells, Table};
@@ -235,19 +237,23 @@ pub fn by_key_table(found: &ByKey) -> Table {
 }
 
 /// What each method says of each token: `method, side, position, token, score, complete` (false where the scores of integrated gradients do
-/// not sum to what they should, null of methods that have no such sum).
+/// not sum to what they should, null of methods that have no such sum). A score is null of tokens that the prediction cannot depend on, and
+/// where a method says nothing.
 pub fn explained_table(found: &Explained) -> Table {
     let rows = || found.attributions.iter().flat_map(|one| found.places.iter().map(move |place| (one, place)));
     let text = |of: &dyn Fn(&Attribution, &Place) -> String| {
         Cells::Text(rows().map(|(one, place)| Some(of(one, place))).collect())
     };
-    let scores = found.attributions.iter().flat_map(Explained::scores).map(Some).collect();
+    let scores = found.attributions.iter().flat_map(|one| {
+        let of_places = found.places.iter().zip(Explained::scores(one));
+        of_places.map(|(place, score)| place.is_seen.then_some(score))
+    });
     let columns = vec![
         ("method", text(&|one, _| one.method.name().to_owned())),
-        ("side", text(&|_, place| place.side.to_owned())),
+        ("side", text(&|_, place| place.side.name().to_owned())),
         ("position", Cells::Whole(rows().map(|(_, place)| Some(place.position as i64)).collect())),
         ("token", text(&|_, place| place.token.clone())),
-        ("score", Cells::Number(scores)),
+        ("score", Cells::Number(scores.collect())),
         ("complete", Cells::Flag(rows().map(|(one, _)| complete(one)).collect())),
     ];
     let mut notes = vec![("explained".to_owned(), format!("{}, which is {}", found.subject, found.value))];

@@ -19,7 +19,7 @@ pub const MAX_FLOW_TOKENS: usize = 256;
 /// there are [`MAX_FLOW_TOKENS`] at most.
 ///
 /// # Errors
-/// As [`rollout`](super::rollout); [`Error::TooMany`] of longer texts.
+/// As [`rollout`](super::rollout); [`Error::TooMany`] of longer texts, [`Error::Undefined`] of weights that are no numbers.
 pub fn flow(recording: &Recording, kind: Kind, layer: usize, max_tokens: usize) -> Result<Layer, Error> {
     check_stack(recording, kind, "flow")?;
     let meant = recording.layer(kind, layer)?;
@@ -37,6 +37,10 @@ pub fn flow(recording: &Recording, kind: Kind, layer: usize, max_tokens: usize) 
             .take_while(|below| below.index <= layer)
             .map(|below| Ok(among(&augmented(recording, below, item)?, n, &places)))
             .collect::<Result<_, Error>>()?;
+        if graph.iter().flatten().any(|capacity| capacity.is_nan()) {
+            let what = format!("flow is not defined for text {item}: some of its {kind} weights are no numbers (NaN)");
+            return Err(Error::Undefined(what));
+        }
         let into = |query: usize| {
             let flows = flows_into(&graph, query);
             let sum: f64 = flows.iter().sum();
@@ -187,6 +191,13 @@ mod tests {
         let (first, second) = (vec![1.0, 0.0, 0.2, 0.8], vec![1.0, 0.0, 0.5, 0.5]);
         let flows = flows_into(&[first, second], 1);
         assert!((flows[0] - 0.7).abs() < 1e-15 && (flows[1] - 0.5).abs() < 1e-15, "{flows:?}");
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_have_no_flow() {
+        let recording = crate::analysis::rows::tests::recording(Kind::Encoder, vec![f32::NAN], 1, 1);
+        let refusal = flow(&recording, Kind::Encoder, 0, 64).expect_err("a refusal").to_string();
+        assert_eq!(refusal, "flow is not defined for text 0: some of its encoder weights are no numbers (NaN)");
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub use positional::{at_offset, distances, most_at_offset, nearby, recency};
 pub use ranks::rank_correlation;
 pub use rarity::{most_at_rarest, rarest_keys};
 pub use received::{Question, Received};
-pub use rollout::{Paths, augmented, rollout};
+pub use rollout::{Paths, augmented, rollout, whole_layer};
 pub use rows::{Query, Row, Rows};
 pub use scores::{HeadClass, LayerProfile, ScoreRow, classes, layer_profiles, score_rows};
 pub use share::interval_of_share;

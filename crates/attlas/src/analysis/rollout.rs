@@ -15,7 +15,7 @@ const MAX_NUMBERS: usize = 1 << 28;
 ///
 /// # Errors
 /// [`Error::Undefined`] of the decoder of an encoder-decoder, where the fixed ½ of the residual alone decides what share the source
-/// has, and where maps are not square; [`Error::Limit`] where they would not fit in memory.
+/// has, where a layer has no weights, and where maps are not square; [`Error::TooMany`] where they would not fit in memory.
 pub fn rollout(recording: &Recording, kind: Kind) -> Result<Vec<Layer>, Error> {
     check_stack(recording, kind, "rollout")?;
     let layers: Vec<&Layer> = recording.layers_of(kind).collect();
@@ -30,8 +30,8 @@ pub fn rollout(recording: &Recording, kind: Kind) -> Result<Vec<Layer>, Error> {
     Ok(layers.into_iter().zip(arrays).map(|(layer, array)| whole_layer(layer, Quantity::Rollout, array)).collect())
 }
 
-/// A map of a whole layer, on the axes of its weights. Shape of `numbers`: `[n_items, n_queries, n_keys]`.
-pub(super) fn whole_layer(layer: &Layer, quantity: Quantity, numbers: Vec<f32>) -> Layer {
+/// A dense map of a whole layer, on the axes of its weights. Shape of `numbers`: `[n_items, n_queries, n_keys]`.
+pub fn whole_layer(layer: &Layer, quantity: Quantity, numbers: Vec<f32>) -> Layer {
     let shape = Shape { n_heads: 1, n_kv_heads: 1, ..layer.shape };
     let (query_axis, key_axis) = (layer.query_axis.clone(), layer.key_axis.clone());
     let stack = layer.stack.clone();

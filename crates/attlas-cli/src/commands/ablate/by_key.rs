@@ -24,20 +24,17 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
             "--by-key shares out a logit, or with --foil the difference of two: leave --metric out".into(),
         ));
     }
-    let (inputs, _) = arguments.subject.inputs(model)?;
-    let [input] = &inputs[..] else {
-        return Err(Failure::Usage(format!("--by-key is about one text, and there are {}", inputs.len())));
-    };
-    row_of(model, input, arguments.score.position, "--position")?;
+    let (input, outcome) = arguments.subject.one_input(model, "--by-key is about one text")?;
+    row_of(model, &input, arguments.score.position, "--position")?;
     let heads = match arguments.heads.heads.is_empty() && arguments.heads.kind.is_none() {
         true => writing_heads(model),
         false => arguments.heads.of(model)?,
     };
-    let baseline = Baseline::of(model, input)?;
+    let baseline = Baseline::of(model, &input)?;
     let found = by_key(&baseline, &heads, arguments.score.asked().predicted).map_err(with_options)?;
     let picture = |looks: &Looks| by_key_picture(&found, looks);
     arguments.give(&by_key_table(&found), picture, terminal, |terminal| print(&found, terminal))?;
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 fn print(found: &ByKey, terminal: &mut Terminal) -> Result<(), Failure> {

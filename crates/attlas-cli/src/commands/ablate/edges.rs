@@ -5,7 +5,7 @@ use std::io::Write;
 use attlas::view::pictures::Looks;
 use attlas::{Kind, Tokens};
 use attlas_model::Model;
-use attlas_model::explain::effects::{Edges, edges, n_edges};
+use attlas_model::explain::edges::{Edges, edges, n_edges};
 use attlas_model::explain::knock_out::Baseline;
 use attlas_model::explain::pictures::edges_picture;
 use attlas_survey::table::edges_table;
@@ -32,17 +32,14 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
             "--edges is about one head, and --heads names {n}; with its kind: cross:L2H4"
         )));
     };
-    let (inputs, _) = arguments.subject.inputs(model)?;
-    let [input] = &inputs[..] else {
-        return Err(Failure::Usage(format!("--edges is about one text, and there are {}", inputs.len())));
-    };
-    arguments.score.check_position(model, input)?;
-    let baseline = Baseline::of(model, input)?;
+    let (input, outcome) = arguments.subject.one_input(model, "--edges is about one text")?;
+    arguments.score.check_position(model, &input)?;
+    let baseline = Baseline::of(model, &input)?;
     let mut progress = Progress::new("pair", n_edges(&baseline, head)?);
     let found = edges(&baseline, head, arguments.score.asked(), &mut progress.watch()).map_err(with_options)?;
     let picture = |looks: &Looks| edges_picture(&found, looks);
     arguments.give(&edges_table(&found), picture, terminal, |terminal| print(&found, terminal))?;
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 /// The pairs of the largest effects.

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use attlas::figure::Figure;
 use attlas::view::pictures::Looks;
-use attlas_model::explain::effects::{Effects, Question, Receiver, Way, effects};
+use attlas_model::explain::effects::{Effects, Question, Receiver, effects};
 use attlas_model::explain::knock_out::Removal;
 use attlas_model::explain::pictures::effects_picture;
+use attlas_model::explain::way::Way;
 use attlas_model::{Error, Input, Model, Side};
 use attlas_survey::table::effects_and_others_table;
 use clap::{Args, ValueEnum};

@@ -25,22 +25,19 @@ pub fn run(arguments: &AblateArguments, model: &Model, terminal: &mut Terminal) 
     if arguments.method != MethodName::Patch {
         return Err(Failure::Usage("--states is for --method patch".into()));
     }
-    let (inputs, _) = arguments.subject.inputs(model)?;
-    let [input] = &inputs[..] else {
-        return Err(Failure::Usage(format!("--states is about one text, and there are {}", inputs.len())));
-    };
+    let (input, outcome) = arguments.subject.one_input(model, "--states is about one text")?;
     let Some(other) = arguments.other(model)? else {
         return Err(Failure::Usage(
             "--states needs --patch-from: the text whose run hidden states are taken from".into(),
         ));
     };
-    arguments.score.check_position(model, input)?;
-    let baseline = Baseline::of(model, input)?;
+    arguments.score.check_position(model, &input)?;
+    let baseline = Baseline::of(model, &input)?;
     let mut progress = Progress::new("changed run", state_places(&baseline)?.len());
     let found = states(&baseline, &other, arguments.score.asked(), &mut progress.watch()).map_err(with_options)?;
     let picture = |looks: &Looks| states_picture(&found, looks);
     arguments.give(&states_table(&found), picture, terminal, |terminal| print(&found, terminal))?;
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 fn print(found: &States, terminal: &mut Terminal) -> Result<(), Failure> {

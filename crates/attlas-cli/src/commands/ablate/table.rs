@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use attlas::analysis::rank_correlation;
-use attlas_model::explain::effects::{Effect, Effects, Way};
+use attlas_model::explain::effects::{Effect, Effects};
 use attlas_model::explain::knock_out::KindHead;
+use attlas_model::explain::way::Way;
 
 use crate::failure::Failure;
 use crate::terminal::Terminal;

@@ -87,10 +87,7 @@ pub fn run(arguments: &CheckArguments, terminal: &mut Terminal) -> Result<Outcom
     }
     let model = load_model(&arguments.subject.model)?;
     let heads = arguments.heads.of(&model)?;
-    let (inputs, _) = arguments.subject.inputs(&model)?;
-    let [input] = &inputs[..] else {
-        return Err(Failure::Usage(format!("maps are checked on one text, and there are {}", inputs.len())));
-    };
+    let (input, outcome) = arguments.subject.one_input(&model, "maps are checked on one text")?;
     let ranking = arguments.ranking.as_deref().map(read_ranking).transpose()?;
     let words = arguments.ranking.as_deref().map(|path| format!("the numbers of {}", path.display()));
     let question = Question {
@@ -103,7 +100,7 @@ pub fn run(arguments: &CheckArguments, terminal: &mut Terminal) -> Result<Outcom
         ranking: ranking.as_deref().zip(words.as_deref()),
         erase_with: arguments.erase_with.as_deref(),
     };
-    let baseline = Baseline::of(&model, input)?;
+    let baseline = Baseline::of(&model, &input)?;
     let mut progress = Progress::new("changed run", n_runs(&question));
     let card = Card::of(&baseline, &question, &beside(arguments)?, &mut progress.watch())?;
     drop(progress);
@@ -111,7 +108,7 @@ pub fn run(arguments: &CheckArguments, terminal: &mut Terminal) -> Result<Outcom
         true => print_json(&card.json(), terminal)?,
         false => Printed { card: &card, baseline: &baseline }.print(terminal)?,
     }
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 /// A number a line; nothing for a token that always stays.

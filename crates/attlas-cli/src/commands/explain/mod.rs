@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use attlas_model::explain::agreement::Agreement;
 use attlas_model::explain::pictures::explained_picture;
-use attlas_model::explain::side_by_side::Explained;
-use attlas_model::explain::{Definition, METHODS, Method, Way};
+use attlas_model::explain::side_by_side::{Explained, Undefined};
+use attlas_model::explain::{Definition, IntegrationPath, METHODS, Method};
 use attlas_model::{Input, Model};
 use attlas_survey::table::{agreement_table, explained_table};
 use clap::Args;
@@ -59,7 +59,7 @@ pub struct ExplainArguments {
     pub method: Vec<Asked>,
     /// Places at which integrated gradients compute the gradient; where tokens do not sum to what they should, up to eight
     /// times as many follow.
-    #[arg(long, value_name = "N", default_value_t = Way::default().n_steps, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = IntegrationPath::default().n_steps, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub steps: usize,
     /// In --json and tables, rows of each two methods in place of tokens: method, other, rank_correlation, n_tokens.
     #[arg(long, help_heading = "Output")]
@@ -67,8 +67,9 @@ pub struct ExplainArguments {
     /// The table (.parquet, .csv, .json) or picture (.svg, .pdf, .png) to write.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
-    /// Print an array of rows: method, side, position, token, score, complete (false where the scores of integrated
-    /// gradients do not sum to what they should, null of methods that have no such sum).
+    /// Print an array of rows: method, side, position, token, score (null of tokens after the explained position of a
+    /// decoder, and where a method says nothing), complete (false where the scores of integrated gradients do not sum to
+    /// what they should, null of methods that have no such sum).
     #[arg(long, help_heading = "Output")]
     pub json: bool,
     #[command(flatten)]
@@ -94,20 +95,27 @@ fn asked() -> impl TypedValueParser<Value = Asked> {
 }
 
 impl ExplainArguments {
-    /// The methods, each once, in the order of the table; and whether all were asked for.
-    fn methods(&self) -> (Vec<Method>, bool) {
+    /// The methods, each once, in the order of the table; and what becomes of those that are not defined for the model.
+    fn methods(&self) -> (Vec<Method>, Undefined) {
         let is_all = self.method.contains(&Asked::All);
         let is_asked = |method: &Method| (is_all && method.is_of_all()) || self.method.contains(&Asked::One(*method));
-        (Method::ALL.into_iter().filter(is_asked).collect(), is_all)
+        let undefined = if is_all { Undefined::LeftOut } else { Undefined::Refused };
+        (Method::ALL.into_iter().filter(is_asked).collect(), undefined)
     }
 
-    /// Computes what the methods say. Where all were asked for, those that are not defined for the model are said.
-    fn explained(&self, model: &Model, input: &Input, methods: &[Method], is_all: bool) -> Result<Explained, Failure> {
+    /// Computes what the methods say, and says which were left out.
+    fn explained(
+        &self,
+        model: &Model,
+        input: &Input,
+        methods: &[Method],
+        undefined: Undefined,
+    ) -> Result<Explained, Failure> {
         let score = self.score.explained_score(model, input, &model.text_logits(input)?)?;
         let n_tokens = input.source.len() + input.target.len();
         let passes = |method: &Method| method.definition().cost.n_passes(self.steps, n_tokens, model.heads().len());
         let mut progress = Progress::weighed("method", methods.iter().map(passes).collect());
-        let found = Explained::of(model, input, &score, methods, is_all, self.steps, &mut progress.watch())?;
+        let found = Explained::of(model, input, &score, methods, undefined, self.steps, &mut progress.watch())?;
         drop(progress);
         say_left_out(&found.left_out);
         Ok(found)
@@ -131,13 +139,10 @@ impl ExplainArguments {
 /// Explains one prediction.
 pub fn run(arguments: &ExplainArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     arguments.check()?;
-    let (methods, is_all) = arguments.methods();
+    let (methods, undefined) = arguments.methods();
     let model = load_model(&arguments.subject.model)?;
-    let (inputs, skipped) = arguments.subject.inputs(&model)?;
-    let [input] = &inputs[..] else {
-        return Err(Failure::Usage(format!("one text is explained at a time, and there are {}", inputs.len())));
-    };
-    let explained = arguments.explained(&model, input, &methods, is_all)?;
+    let (input, outcome) = arguments.subject.one_input(&model, "one text is explained at a time")?;
+    let explained = arguments.explained(&model, &input, &methods, undefined)?;
     let table = match arguments.agreement {
         false => explained_table(&explained),
         true => agreement_table(&Agreement::of(&explained).ok_or_else(too_few)?),
@@ -154,7 +159,7 @@ pub fn run(arguments: &ExplainArguments, terminal: &mut Terminal) -> Result<Outc
         true => print_json(&table.json(), terminal)?,
         false => table::print(&explained, arguments.output.as_deref(), terminal)?,
     }
-    Ok(if skipped { Outcome::SomeSkipped } else { Outcome::Done })
+    Ok(outcome)
 }
 
 /// Says which methods are not defined for the model, and why; each reason once.

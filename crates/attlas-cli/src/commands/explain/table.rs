@@ -51,11 +51,12 @@ fn print_methods(
     let shares: Vec<Vec<f64>> = methods.iter().map(Explained::shares).collect();
     let largest: Vec<f64> =
         shares.iter().map(|shares| shares.iter().fold(0.0, |most: f64, share| most.max(share.abs()))).collect();
-    let mut side = "";
+    let has_both = explained.places.iter().any(|place| place.side != explained.places[0].side);
+    let mut side = None;
     for (place, token) in explained.places.iter().enumerate() {
-        if explained.places[0].side != explained.places[explained.places.len() - 1].side && side != token.side {
-            side = token.side;
-            writeln!(terminal, "{}", terminal.dim(side))?;
+        if has_both && side != Some(token.side) {
+            side = Some(token.side);
+            writeln!(terminal, "{}", terminal.dim(token.side.name()))?;
         }
         write!(terminal, "{:>4} {}", token.position, pad(&label(&token.token), label_width))?;
         for ((one, shares), largest) in methods.iter().zip(&shares).zip(&largest) {

@@ -16,8 +16,8 @@ pub(crate) use prepare::Preparation;
 
 use crate::Error;
 use crate::config::ImageRows;
-use crate::model::{Model, Side};
-use crate::run::input::{Features, Input};
+use crate::model::Model;
+use crate::run::input::{Features, Input, Side};
 
 impl Model {
     /// Whether the model reads images.
