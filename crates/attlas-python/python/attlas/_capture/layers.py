@@ -96,7 +96,7 @@ def places(tracks: list[Track], kinds: Any, config: Any) -> list[Place]:
             _refuse_repeated(group, config)
             found += [Place(track, kind, stacks[prefix], index) for track, index in zip(group, _indices(group))]
     for place in found:
-        if place.track.unsure and place.track.n_used < len(place.track.dense):
+        if place.track.unsure and len(place.track.used) < len(place.track.dense):
             place.track.problem = place.track.problem or (
                 f"{place.track.name} takes a softmax over {place.track.dense[0].shape[3]} keys, which are none of the tokens that it was given, "
                 f"and was not seen to multiply values with it: {INSTEAD}"
@@ -328,6 +328,8 @@ def _stitched_dense(place: Place, beams: Beams) -> Layer:
     row = 0
     for part in parts:
         n_keys = min(part.shape[3], widest)
+        if part[..., n_keys:].any():
+            raise CaptureError(f"{place} sees keys in its cache that were not read in this run (a prefix?), so which they are cannot be told: {INSTEAD}")
         whole[:, :, row : row + part.shape[2], :n_keys] = part[..., :n_keys]
         row += part.shape[2]
     n_batch = whole.shape[0]

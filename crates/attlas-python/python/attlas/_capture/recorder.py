@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import CaptureError
-from .call import Given, Masks, Track, Unstitchable, kept, step
+from .call import Given, Masks, Track, Unstitchable, again, is_met, kept, read_anew, step
 from .followed import Followed
 from .windows import windows_of
 
@@ -19,6 +19,10 @@ active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas
 ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 """What modules that attend are called, they or their class."""
 _CROSS = re.compile(r"cross|encoder_attn|EncDec|enc_dec|multihead_attn", re.IGNORECASE)
+
+
+Running = tuple[Any, int, tuple[tuple[Any, ...], dict[str, Any]]]
+"""A module that runs, the number of the run, and its inputs."""
 
 
 class Recorder:
@@ -32,7 +36,7 @@ class Recorder:
         self.masks = Masks()
         self.followed = Followed()
         self.inside = 0  # how deep we are in a call that a door has taken
-        self.stack: list[tuple[torch.nn.Module, int, Any]] = []  # modules that are running, the number of each run, its inputs
+        self.stack: list[Running] = []  # what is running, outermost first
         self.n_runs = 0
         self.is_on = True
         self.pending: dict[str, Any] | None = None  # what the kernel inside of a call is asked, as it is asked
@@ -83,10 +87,14 @@ class Recorder:
     @property
     def innermost(self) -> tuple[str, torch.nn.Module | None, int]:
         """The module that is running: name, module, number of the run."""
-        if not self.stack:
-            return "", None, 0
-        module, run, _ = self.stack[-1]
+        module, run, _ = self.running
         return self.names.get(id(module), ""), module, run
+
+    @property
+    def running(self) -> Running:
+        """The module that is running, the number of the run, and its inputs; a softmax that is a module of its own is part of the
+        one that calls it."""
+        return next((one for one in reversed(self.stack) if not isinstance(one[0], torch.nn.Softmax)), (None, 0, ((), {})))
 
     def name_of(self, module: Any) -> str | None:
         """A module's name, `None` where it is another model's."""
@@ -102,6 +110,8 @@ class Recorder:
         if given.queries.device.type == "meta":
             raise CaptureError(_META.format(given.name))
         track = self._track(given)
+        if is_met(track, given):
+            return
         try:
             at = step(track, given, self.masks, is_running=self.is_running)
         except Unstitchable as problem:  # said at the end, unless the layer is left out
@@ -131,6 +141,8 @@ class Recorder:
                 f"{name} calls softmax more than once, and which gives its weights cannot be told: run the model with "
                 "output_attentions=True and hand the arrays to attlas.from_attentions"
             )
+        if track.dense and not track.cross and (weights.shape[3] < track.past + weights.shape[2] or not self.is_running):
+            track.problem = read_anew(track) if self.is_running else again(track)
         track.invocation = invocation
         track.dense.append(weights.detach().float().cpu().clone())
         track.past += weights.shape[2]
