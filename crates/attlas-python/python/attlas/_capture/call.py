@@ -79,6 +79,7 @@ class Track:
     extra_keys: tuple[str, ...]
     project: Callable[[torch.Tensor], torch.Tensor] | None
     windows: Windows | None = None
+    caller: int = 0  # the run of the module that called its module
     steps: list[Step] = dataclasses.field(default_factory=list)
     dense: list[torch.Tensor] = dataclasses.field(default_factory=list)  # door 4: weights as the model had them
     used: set[int] = dataclasses.field(default_factory=set)  # of `dense`: which were seen to multiply the values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import re
+import threading
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from .followed import Followed
 from .windows import windows_of
 
 active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas_recorder", default=None)
-"""The recorder of this thread, or task; other threads' models pass through."""
+"""The recorder of this thread, or task: ask `current`."""
 
 ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 """What modules that attend are called, they or their class."""
@@ -25,11 +26,17 @@ Running = tuple[Any, int, tuple[tuple[Any, ...], dict[str, Any]]]
 """A module that runs, the number of the run, and its inputs."""
 
 
+def current() -> Recorder | None:
+    """The recorder of this thread, or task; other threads' models pass through, also where a thread has the context of the one that began it."""
+    recorder = active.get()
+    return recorder if recorder is not None and recorder.thread == threading.get_ident() else None
+
+
 class Recorder:
     """Takes in what the doors see of one model; every call once, by the first door that it reaches."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self.model = model
+        self.model, self.thread = model, threading.get_ident()
         named = list(model.named_modules())
         self.modules = [module for _, module in named]
         self.names = {id(module): name for name, module in named}
@@ -173,11 +180,18 @@ class Recorder:
                 given.extra_keys,
                 given.project,
                 windows_of(self.stack, given.queries.shape[2]),
+                self._caller(given.module),
             )
         track = self.tracks[key]
         if track.scale != given.scale or track.softcap != given.softcap:
             track.problem = f"{given.name} changed its scale from {track.scale} to {given.scale} within a run, which no layer can say"
         return track
+
+    def _caller(self, module: Any) -> int:
+        """The number of the run of the module that called `module`."""
+        runs = [run for _, run, _ in self.stack]
+        at = next((at for at in reversed(range(len(runs))) if self.stack[at][0] is module), 0)
+        return runs[at - 1] if at else 0
 
 
 def is_cross(name: str, module: Any) -> bool:

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...errors import CaptureError
 from ..call import Given
-from ..recorder import Recorder, active, is_cross
+from ..recorder import Recorder, current, is_cross
 from .multihead import record_multihead
 from .layout import UNTOLD, n_heads_in, take
 from .softmax import SOFTMAX, softmax
@@ -19,10 +19,17 @@ _SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale"
 
 
 class Doors(TorchFunctionMode):
-    """Sees every function of PyTorch that this thread calls; takes those that are attention."""
+    """Sees every function of PyTorch that this thread calls; takes those that are attention, while its recorder is the one that
+    records: of captures inside of each other the innermost."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if current() is not self._recorder:
+            return func(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             return _dot_product(func, args, kwargs)
         if func is F.multi_head_attention_forward:
@@ -42,12 +49,12 @@ class Doors(TorchFunctionMode):
 
 def _recording() -> Recorder | None:
     """The recorder of this thread, unless a door has taken the call that we are in."""
-    recorder = active.get()
+    recorder = current()
     return recorder if recorder is not None and recorder.listens else None
 
 
 def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    recorder = active.get()
+    recorder = current()
     told = dict(zip(_SDPA, args)) | kwargs
     if recorder is not None and recorder.pending is not None:  # inside of door 1: how the kernel is asked
         scale = told.get("scale")

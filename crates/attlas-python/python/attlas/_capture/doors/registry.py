@@ -14,7 +14,7 @@ import torch
 
 from ...errors import CaptureError
 from ..call import LEAST, Given
-from ..recorder import Recorder, active, is_cross
+from ..recorder import Recorder, current, is_cross
 from .layout import all_tokens, take
 
 Attention = Callable[..., Any]
@@ -31,7 +31,7 @@ def wrap(kernel: str, original: Attention) -> Attention:
     def attention(
         module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
     ) -> Any:
-        recorder = active.get()
+        recorder = current()
         name = recorder.name_of(module) if recorder is not None and recorder.listens else None
         if recorder is None or name is None:
             return original(module, query, key, value, *args, **kwargs)
