@@ -8,7 +8,8 @@ from typing import Any
 import attlas
 import numpy as np
 import pytest
-from capture_tools import CLOSE, DECODER, difference, eager, ids, made, stacked, torch
+from capture_models import MODELS
+from capture_tools import CLOSE, DECODER, SMALL, difference, eager, ids, made, stacked, torch
 from torch import nn
 from torch.nn import functional as F
 
@@ -173,3 +174,44 @@ def test_large_numbers_below_zero_in_a_mask_hide_keys(least: float) -> None:
     recording, queries, keys = captured(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
     assert difference(recording, {("decoder", 0): soft(scores(queries, keys) + mask)}) <= CLOSE
     assert not np.triu(recording.map("decoder", 0, 0).weights(), 1).any()
+
+
+def test_a_softmax_beside_a_kernel_is_named_where_it_multiplies_values() -> None:
+    def both(q: Any, k: Any, v: Any) -> Any:
+        return F.scaled_dot_product_attention(q, k, v) - 0.5 * soft(q @ k.transpose(2, 3)) @ v
+
+    recording, _, _ = captured(both)
+    assert "a softmax beside the kernel not captured" in repr(recording)
+
+
+def test_dropout_is_in_the_line() -> None:
+    recording, _, _ = captured(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=0.3))
+    assert repr(recording).endswith(" · dropout was on>")
+
+
+@pytest.mark.parametrize("family", ["deberta", "bloom", "gpt_neo"])
+def test_a_text_of_one_token_has_a_map_of_one_weight(family: str) -> None:
+    for layer in attlas.capture(MODELS[family](), ids(1, 1)).layers:
+        assert (layer.weights() == 1).all() and layer.weights().shape[2:] == (1, 1)
+
+
+def test_a_generation_without_a_cache_is_refused_where_a_softmax_alone_is_seen() -> None:
+    with pytest.raises(attlas.CaptureError, match="use_cache=False"):
+        attlas.capture(MODELS["bloom"](), ids(1, 5), generate={"max_new_tokens": 3, "use_cache": False, "pad_token_id": 0})
+
+
+def test_pieces_of_a_text_that_one_module_reads_are_no_layers() -> None:
+    """CANINE reads characters a window at a time; two windows of a model of two layers were taken for them."""
+    model = made("CanineModel", **SMALL, local_transformer_stride=16, downsampling_rate=4)
+    with pytest.raises(attlas.CaptureError, match="initial_char_encoder.* ran more than once"):
+        attlas.capture(model, ids(1, 32))
+
+
+def test_an_encoder_whose_weights_are_all_alike_is_none_that_looks_back() -> None:
+    recording, _, _ = captured(lambda q, k, v: soft(0 * q @ k.transpose(2, 3)) @ v)
+    assert recording.kinds == ("encoder",)
+
+
+def test_a_module_called_attention_with_one_matrix_is_not_missed() -> None:
+    model = made("MobileBertModel", **{**SMALL, "intermediate_size": 32}, embedding_size=16, intra_bottleneck_size=32)
+    assert "not captured" not in repr(attlas.capture(model, ids(1, 5)))

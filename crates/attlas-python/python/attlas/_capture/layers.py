@@ -107,10 +107,11 @@ def places(tracks: list[Track], kinds: Any, config: Any) -> list[Place]:
 
 
 def _refuse_repeated(group: list[Track], config: Any) -> None:
-    """A module that ran several times is several layers with the same weights, or has read several texts: the
-    configuration tells how many layers there are."""
+    """A module that ran several times is several layers with the same weights, or has read several texts or parts of one: the
+    configuration tells how many layers there are, and parts are read in one run of the module that calls."""
     modules = [id(track.module) for track in group]
-    if len(set(modules)) == len(modules) or len(group) == getattr(config, "num_hidden_layers", None):
+    are_layers = len(group) == getattr(config, "num_hidden_layers", None) and len({track.caller for track in group}) == len(group)
+    if len(set(modules)) == len(modules) or are_layers:
         return
     repeated = next(track for track in group if modules.count(id(track.module)) > 1)
     repeated.problem = repeated.problem or again(repeated)
@@ -140,9 +141,10 @@ def _kind(track: Track, has_both: bool) -> str:
 
 
 def _looks_back(weights: torch.Tensor) -> bool:
-    """Whether no query weighs a later key; rows that weigh all keys alike are those of padding, and mean nothing."""
+    """Whether no query weighs a later key; rows that weigh all keys alike are those of padding, and mean nothing, unless all do."""
     n_queries, n_keys = weights.shape[2:]
     means_nothing = weights.amax(-1, keepdim=True) - weights.amin(-1, keepdim=True) < 1e-6
+    means_nothing &= ~means_nothing.all()
     return n_queries > 1 and not weights.masked_fill(means_nothing, 0).triu(1 + n_keys - n_queries).any()
 
 
