@@ -49,6 +49,8 @@ def build(run: Run) -> Any:
     found = places(run.tracks, run.kinds, run.config)
     if not found:
         raise CaptureError(_nothing(run))
+    if any(place.kind == "encoder" for place in found):
+        _refuse_uneven_images(run)
     layers = [stitched(place, beams) for place in found]
     axes = axes_of(run, layers, n_texts)
     items = items_of(run, layers, axes, n_texts)
@@ -90,6 +92,21 @@ def _n_texts(run: Run) -> int:
         return run.given.n_images
     decoders = [size for size, track in zip(sizes, run.tracks) if track.causal and not track.cross]
     return min(decoders or sizes or [1])
+
+
+def _refuse_uneven_images(run: Run) -> None:
+    """Refuses texts with different numbers of images: which images are whose is not told by the tower that reads them."""
+    ids = run.given.ids.get("input_ids")
+    names = ("image_token_id", "image_token_index")
+    token = next((getattr(run.config, name) for name in names if isinstance(getattr(run.config, name, None), int)), None)
+    if ids is None or token is None or run.given.images is None:
+        return
+    counts = (ids == token).sum(1)
+    if len(counts) > 1 and bool((counts != counts[0]).any()):
+        raise CaptureError(
+            f"the texts have different numbers of image tokens ({', '.join(map(str, counts.tolist()))}), so which image is whose cannot be "
+            "told: capture one text at a time, or leave the images out with kinds=['decoder']"
+        )
 
 
 def _nothing(run: Run) -> str:
