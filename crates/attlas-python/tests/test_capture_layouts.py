@@ -81,11 +81,15 @@ def queries_before_heads(q: Any, k: Any, v: Any) -> Any:
     return torch.einsum("bqhk,bhkd->bhqd", soft(torch.einsum("bhqd,bhkd->bqhk", q, k) * SCALE), v)
 
 
+def turned_by_einsum(q: Any, k: Any, v: Any) -> Any:
+    return torch.einsum("bqhk->bhqk", torch.einsum("bhqk->bqhk", soft(q @ k.transpose(2, 3) * SCALE))) @ v
+
+
 def both_transposed(q: Any, k: Any, v: Any) -> Any:
     return (v.transpose(2, 3) @ soft(q @ k.transpose(2, 3) * SCALE).transpose(2, 3)).transpose(2, 3)
 
 
-@pytest.mark.parametrize("attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed])
+@pytest.mark.parametrize("attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed, turned_by_einsum])
 def test_texts_heads_and_queries_are_told_apart_without_a_number_of_heads(attend: Attend) -> None:
     recording, queries, keys = captured(attend)
     assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE

@@ -69,16 +69,17 @@ class Followed:
         """Follows weights from now on."""
         self._made[result] = weights
 
+    def cares(self, func: Any) -> bool:
+        """Whether a function may make something that is followed."""
+        return func in _PRODUCTS or bool(self._made)
+
     def follow(self, func: Any, args: Any, kwargs: Any, result: Any, run: int) -> None:
         """Looks at a function of PyTorch that was called, in the run of a module that `run` numbers."""
-        is_product = func in _PRODUCTS
-        if not is_product and not self._made:
-            return
         given = list(tensors_in([args, list(kwargs.values())]))
         made = [self._made.get(value) for value in given]
         of = next((one for one in made if isinstance(one, Weights)), None)
         context = next((one for one in made if isinstance(one, Context)), None)
-        if not is_product:
+        if func not in _PRODUCTS:
             if of is not None:
                 self._mark(result, of)
             elif func not in _PROJECTIONS and any(one is not None for one in made):
@@ -94,7 +95,11 @@ class Followed:
         """Weights were multiplied: with values, which they are held to, or with what changes them."""
         number = next(at for at, value in enumerate(given) if self._made.get(value) is weights)
         others = [value for at, value in enumerate(given) if at != number]
-        used, other = given[number], others[-1] if others else given[number]
+        if not others:  # an einsum that puts axes in another order
+            self._mark(result, weights)
+            return
+        used, other = given[number], others[-1]
+        is_context = self._made.get(other) is True and not weights.is_product
         is_einsum = func is torch.einsum and isinstance(args[0], str)
         roles = _roles(args[0], number, weights.is_transposed) if is_einsum else _Roles.VALUES
         if not is_einsum and number > 0 and given[number - 1] is other:  # values · weights, both with their axes exchanged
@@ -104,7 +109,7 @@ class Followed:
             self._mark(result, weights)
         elif roles is _Roles.ELSEWHERE:
             weights.refuse("has the axes of its weights in an order that cannot be told")
-        elif self._made.get(others[-1] if others else None) is True and not weights.is_product:
+        elif is_context:
             weights.refuse("takes a softmax over features, and multiplies it with a product of keys and values (linear attention)")
         elif other.shape[-1] in weights.n_tokens:
             weights.refuse(CHANNELS)

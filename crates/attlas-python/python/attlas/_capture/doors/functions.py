@@ -42,8 +42,8 @@ class Doors(TorchFunctionMode):
             if func in SOFTMAX:
                 told = dict(zip(("input", "dim"), args)) | kwargs
                 softmax(recorder, told.get("input"), result, told.get("dim"))
-            else:
-                recorder.followed.follow(func, args, kwargs, result, recorder.innermost[2])
+            elif recorder.followed.cares(func):
+                recorder.followed.follow(func, args, kwargs, result, recorder.running[1])
         return result
 
 
