@@ -12,6 +12,7 @@ from capture_models import MODELS
 from capture_tools import CLOSE, DECODER, SMALL, difference, eager, ids, made, stacked, torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 
 N_TEXTS, N_TOKENS, N_HEADS, D_HEAD = 2, 6, 4, 8
 SCALE = D_HEAD**-0.5
@@ -178,6 +179,17 @@ def test_large_numbers_below_zero_in_a_mask_hide_keys(least: float) -> None:
     recording, queries, keys = captured(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
     assert difference(recording, {("decoder", 0): soft(scores(queries, keys) + mask)}) <= CLOSE
     assert not np.triu(recording.map("decoder", 0, 0).weights(), 1).any()
+
+
+@pytest.mark.parametrize(("bias", "diagonal"), [(causal_upper_left, 1), (causal_lower_right, 1 + N_TOKENS - 3)])
+def test_masks_of_pytorch_that_have_no_numbers_are_read(bias: Any, diagonal: int) -> None:
+    def attend(q: Any, k: Any, v: Any) -> Any:
+        context = F.scaled_dot_product_attention(q[:, :, 3:], k, v, attn_mask=bias(3, N_TOKENS))
+        return F.pad(context, (0, 0, 3, 0))
+
+    recording, queries, keys = captured(attend)
+    hidden = torch.full((3, N_TOKENS), -torch.inf).triu(diagonal)
+    assert difference(recording, {("cross", 0): soft(scores(queries[:, :, 3:], keys) + hidden)}) <= CLOSE
 
 
 def test_a_softmax_beside_a_kernel_is_named_where_it_multiplies_values() -> None:
