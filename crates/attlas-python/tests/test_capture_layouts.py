@@ -40,9 +40,9 @@ class OwnAttention(nn.Module):
 def captured(attend: Attend, *, n_texts: int = N_TEXTS, n_tokens: int = N_TOKENS, d_head: int = D_HEAD) -> tuple[Any, Any, Any]:
     """The recording, and queries and keys, `[batch, heads, tokens, width]`."""
     torch.manual_seed(0)
-    model, x = nn.Sequential(OwnAttention(attend, d_head=d_head)).eval(), torch.randn(n_texts, n_tokens, 16)
-    queries, keys, _ = model[0].parts(x).detach()
-    return attlas.capture(model, (x,)), queries, keys
+    attention, x = OwnAttention(attend, d_head=d_head), torch.randn(n_texts, n_tokens, 16)
+    queries, keys, _ = attention.parts(x).detach()
+    return attlas.capture(nn.Sequential(attention).eval(), (x,)), queries, keys
 
 
 def scores(queries: Any, keys: Any) -> Any:
@@ -104,9 +104,9 @@ def test_dot_products_in_a_module_of_their_own_have_the_heads_of_the_module_that
             self.attention = Inner()
 
     torch.manual_seed(0)
-    model, x = nn.Sequential(AroundAttention()).eval(), torch.randn(N_TEXTS, N_TOKENS, 16)
-    queries, keys, _ = model[0].parts(x).detach()
-    recording = attlas.capture(model, (x,))
+    attention, x = AroundAttention(), torch.randn(N_TEXTS, N_TOKENS, 16)
+    queries, keys, _ = attention.parts(x).detach()
+    recording = attlas.capture(nn.Sequential(attention).eval(), (x,))
     assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE
 
 

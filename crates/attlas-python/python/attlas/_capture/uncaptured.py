@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import torch
 
 from .recorder import ATTENTION, Recorder
 
@@ -28,6 +28,6 @@ def uncaptured(recorder: Recorder) -> list[str]:
     return [f"{len(found)} attention module{plural} not captured: {shown}; {why}"]
 
 
-def _may_attend(module: Any) -> bool:
+def _may_attend(module: torch.nn.Module) -> bool:
     """Whether a module has what attention needs: two matrices, for what is read and for what is given."""
     return sum(parameter.dim() > 1 for parameter in module.parameters()) > 1

@@ -81,7 +81,7 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
     n_kv_heads = max(keys.shape[1], values.shape[1])
     n_heads = queries.shape[1] if queries.shape[1] > 1 else n_kv_heads
     scale, mask = told.get("scale"), told.get("attn_mask")
-    if hasattr(mask, "_materialize"):  # torch.nn.attention.bias, which has no numbers
+    if mask is not None and hasattr(mask, "_materialize"):  # torch.nn.attention.bias, which has no numbers
         mask = mask._materialize(queries.device)
     if mask is not None and mask.dim() == 3 and told["query"].dim() == 3:
         mask = mask[None] if n_batch == 1 or mask.shape[0] == 1 else mask.reshape(n_batch, -1, *mask.shape[1:])
