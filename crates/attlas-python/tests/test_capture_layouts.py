@@ -231,3 +231,52 @@ def test_an_encoder_whose_weights_are_all_alike_is_none_that_looks_back() -> Non
 def test_a_module_called_attention_with_one_matrix_is_not_missed() -> None:
     model = made("MobileBertModel", **{**SMALL, "intermediate_size": 32}, embedding_size=16, intra_bottleneck_size=32)
     assert "not captured" not in repr(attlas.capture(model, ids(1, 5)))
+
+
+class Head(nn.Module):
+    """One head, a module of its own, that sees no later token."""
+
+    def __init__(self, kernel: bool) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.key, self.query, self.value = (nn.Linear(16, 4, bias=False) for _ in range(3))
+
+    def forward(self, x: Any) -> Any:
+        if self.kernel:
+            return F.scaled_dot_product_attention(self.query(x)[:, None], self.key(x)[:, None], self.value(x)[:, None], is_causal=True)[:, 0]
+        return self.weights(x) @ self.value(x)
+
+    def weights(self, x: Any) -> Any:
+        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        return soft((self.query(x) @ self.key(x).transpose(1, 2) / 2).masked_fill(later, -torch.inf))
+
+
+class MultiHeadAttention(nn.Module):
+    def __init__(self, kernel: bool) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(Head(kernel) for _ in range(N_HEADS))
+
+    def forward(self, x: Any) -> Any:
+        return x + torch.cat([head(x) for head in self.heads], -1)
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+def test_heads_that_are_modules_of_their_own_are_the_heads_of_their_layer(kernel: bool) -> None:
+    torch.manual_seed(0)
+    blocks = [MultiHeadAttention(kernel) for _ in range(2)]
+    x = torch.randn(N_TEXTS, N_TOKENS, 16)
+    recording = attlas.capture(nn.Sequential(*blocks).eval(), (x,))
+    with torch.no_grad():
+        inputs = [x, blocks[0](x)]
+        wanted = [torch.stack([head.weights(y) for head in block.heads], 1) for block, y in zip(blocks, inputs)]  # type: ignore[operator]
+    assert [(layer.kind, layer.index, layer.n_heads) for layer in recording.layers] == [("decoder", at, N_HEADS) for at in range(2)]
+    assert difference(recording, {("decoder", at): weights for at, weights in enumerate(wanted)}) <= CLOSE
+
+
+def test_layers_of_one_head_that_follow_each_other_stay_layers() -> None:
+    class OneAttention(Head):
+        def forward(self, x: Any) -> Any:
+            return x + super().forward(x).repeat(1, 1, 4)
+
+    recording = attlas.capture(nn.Sequential(OneAttention(False), OneAttention(False)).eval(), (torch.randn(1, N_TOKENS, 16),))
+    assert [(layer.index, layer.n_heads) for layer in recording.layers] == [(0, 1), (1, 1)]

@@ -13,6 +13,7 @@ from ..errors import CaptureError
 from . import tokens
 from .axes import axes_of, items_of
 from .call import Track
+from .heads import together
 from .layers import Beams, places, stitched
 from .proof import Proof
 from .rules import packed, told
@@ -46,7 +47,7 @@ def build(run: Run) -> Any:
     """
     n_texts = _n_texts(run)
     beams = Beams(n_texts, run.path, run.n_path_rows, run.given.sequences is not None)
-    found = places(run.tracks, run.kinds, run.config)
+    found = places(together(run.tracks), run.kinds, run.config)
     if not found:
         raise CaptureError(_nothing(run))
     if any(place.kind == "encoder" for place in found):

@@ -11,7 +11,7 @@ import torch
 
 from ..errors import CaptureError
 from .call import Given, Masks, Track, Unstitchable, again, is_met, kept, read_anew, step
-from .followed import Followed
+from .followed import Followed, tensors_in
 from .windows import windows_of
 
 active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas_recorder", default=None)
@@ -180,18 +180,21 @@ class Recorder:
                 given.extra_keys,
                 given.project,
                 windows_of(self.stack, given.queries.shape[2]),
-                self._caller(given.module),
+                *self._called(given.module),
             )
         track = self.tracks[key]
         if track.scale != given.scale or track.softcap != given.softcap:
             track.problem = f"{given.name} changed its scale from {track.scale} to {given.scale} within a run, which no layer can say"
         return track
 
-    def _caller(self, module: Any) -> int:
-        """The number of the run of the module that called `module`."""
-        runs = [run for _, run, _ in self.stack]
-        at = next((at for at in reversed(range(len(runs))) if self.stack[at][0] is module), 0)
-        return runs[at - 1] if at else 0
+    def _called(self, module: Any) -> tuple[int, int]:
+        """The number of the run of the module that called `module`, and where the first tensor lies that it was given."""
+        at = next((at for at in reversed(range(len(self.stack))) if self.stack[at][0] is module), None)
+        if at is None:
+            return 0, 0
+        args, kwargs = self.stack[at][2]
+        first = next(tensors_in([*args, *kwargs.values()]), None)
+        return self.stack[at - 1][1] if at else 0, 0 if first is None or first.layout is not torch.strided else first.data_ptr()
 
 
 def is_cross(name: str, module: Any) -> bool:

@@ -22,7 +22,7 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
     name, module, run = recorder.innermost
     if not weights.is_floating_point() or module is None:
         return
-    if not ATTENTION.search(name.rpartition(".")[2] + " " + type(module).__name__):
+    if not _is_attention(recorder, name, module):
         return
     is_product = recorder.followed.is_product(scores)
     if weights.dim() < 3 or weights.shape[-1] < 2 and not (recorder.is_running or is_product):
@@ -46,6 +46,15 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
             f"over {weights.shape[-1]} numbers that are neither tokens nor products of queries and keys (linear attention takes one over features)"
         )
     recorder.miss(module, f"{name} calls softmax {laid_out}: {INSTEAD}")
+
+
+def _is_attention(recorder: Recorder, name: str, module: Any) -> bool:
+    """Whether a module is called attention, or is one of the numbered heads of one that is."""
+    last = name.rpartition(".")[2]
+    if ATTENTION.search(last + " " + type(module).__name__):
+        return True
+    callers = [one for one, _, _ in recorder.stack if one is not module and not isinstance(one, torch.nn.Softmax)]
+    return last.isdigit() and bool(callers) and ATTENTION.search(type(callers[-1]).__name__) is not None
 
 
 def _laid_out(recorder: Recorder, weights: torch.Tensor) -> tuple[torch.Tensor, bool] | str:
