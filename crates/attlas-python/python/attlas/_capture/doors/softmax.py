@@ -25,11 +25,11 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
     if not _is_attention(recorder, name, module):
         return
     is_product = recorder.followed.is_product(scores)
-    if weights.dim() < 3 or weights.shape[-1] < 2 and not (recorder.is_running or is_product):
-        return  # a single number or one row: no map
     laid_out: tuple[torch.Tensor, bool] | str
     if axis is not None and axis % weights.dim() != weights.dim() - 1:
         laid_out = f"over axis {axis} of {weights.dim()}, and not over the last, where keys are expected"
+    elif weights.dim() < 3 or weights.shape[-1] < 2 and not (recorder.is_running or is_product):
+        return  # a single number or one row: no map
     else:
         laid_out = _laid_out(recorder, weights)
     if not isinstance(laid_out, str):
