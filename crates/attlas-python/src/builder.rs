@@ -84,7 +84,9 @@ impl Builder {
                 let queries = read(array("queries")?)?;
                 let keys = read(array("keys")?)?;
                 let key_bias = arrays.get("key_bias").map(|(_, bias)| numbers(slice(bias)?)).transpose()?;
-                let mask = mask.and_then(|mask| self.masks.get(mask)).cloned();
+                let mask =
+                    mask.map(|number| self.masks.get(number).ok_or_else(|| missing("mask of its number")).cloned());
+                let mask = mask.transpose()?;
                 let n_rows = self.inner.items.len().saturating_mul(shape.n_heads).saturating_mul(shape.n_queries);
                 let lse = vec![0.0; n_rows.min(queries.len())].into(); // [batch, n_heads, n_queries]
                 Layer::new(kind, index, shape, Factored { scoring, queries, keys, lse, mask, key_bias })

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from attlas._capture import build, layers, switches
 from capture_models import DECODERS, MODELS, SEQ2SEQS, llama
-from capture_tools import eager, ids, torch, transformers
+from capture_tools import DECODER, VISION, eager, ids, made, torch, transformers
 from torch import nn
 from torch.nn import functional as F
 
@@ -279,6 +279,30 @@ def test_inputs_that_are_no_ids_of_the_model(inputs: Any, said: str) -> None:
 def test_a_text_for_an_encoder_decoder_of_which_nobody_says_what_its_decoder_reads() -> None:
     with pytest.raises(attlas.CaptureError, match="give target= .* or generate=True"):
         attlas.capture(SEQ2SEQS["t5"](), [3, 4, 5])
+
+
+def test_an_encoder_decoder_without_ids_says_itself_what_is_wrong() -> None:
+    class Detector(nn.Module):
+        config = type("Config", (), {"is_encoder_decoder": True})()
+
+        def forward(self, pixel_values: Any) -> Any:
+            raise ValueError("three channels were expected")
+
+    with pytest.raises(ValueError, match="three channels"):
+        attlas.capture(Detector(), {"pixel_values": torch.randn(1, 1, 4, 4)})
+
+
+def test_texts_with_different_numbers_of_images() -> None:
+    model = made(
+        "LlavaForConditionalGeneration", "LlavaConfig", text_config=dict(DECODER, model_type="llama"),
+        vision_config=dict(VISION, model_type="clip_vision_model"), image_token_id=99, vision_feature_layer=-1,
+    )  # fmt: skip
+    texts = ids(2, 20)
+    texts[0, 1:19] = 99
+    inputs = {"input_ids": texts, "pixel_values": torch.randn(2, 3, 24, 24)}
+    with refused("different numbers of image tokens", "one text at a time"):
+        attlas.capture(model, inputs)
+    assert attlas.capture(model, inputs, kinds=["decoder"]).kinds == ("decoder",)
 
 
 def test_a_generation_that_reads_its_tokens_anew() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import signal
 import threading
@@ -155,6 +156,31 @@ def test_threads_that_capture_and_threads_that_do_not_stay_out_of_each_other_s_w
         thread.join()
     assert not wrong
     assert state(models[0]) == before
+
+
+def test_a_thread_with_the_context_of_a_recording_is_another_thread() -> None:
+    """As threads of Python without a global lock have it."""
+    model = llama()
+    with attlas.recording(model) as run:
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=lambda: context.run(model, ids(1, 7)))
+        thread.start()
+        thread.join()
+        model(ids(1, 5))
+    assert [recording.layers[0].n_queries for recording in run.recordings] == [5]
+
+
+def test_a_capture_inside_of_a_recording_is_its_own_and_the_recording_goes_on() -> None:
+    class Attention(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return nn.functional.scaled_dot_product_attention(x, x, x) + (x @ x.transpose(2, 3)).softmax(-1) @ x
+
+    model, x = nn.Sequential(Attention(), Attention()).eval(), torch.randn(1, 2, 5, 4)
+    with attlas.recording(model) as run:
+        model(x)
+        inner = attlas.capture(model, (x,))
+        model(x)
+    assert len(run.recordings) == 2 and all(recording == inner for recording in run.recordings)
 
 
 def test_two_threads_may_capture_the_same_model() -> None:

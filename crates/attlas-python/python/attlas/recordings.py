@@ -539,7 +539,7 @@ class Recording(Analyses):
         sizes = {side: len(tokens.tokens) for side, tokens in zip(("source", "target"), self.item(0)[:2], strict=True)}
         parts.append(" + ".join(f"{n} {side}" for side, n in sizes.items() if n) + " tokens")
         notes = self.provenance.notes
-        parts += [head for head in map(_head, notes) if head is not None]
+        parts += dict.fromkeys(head for head in map(_head, notes) if head is not None)
         return f"<attlas.Recording {' · '.join(parts)}>"
 
     def _parted(self, name: Any) -> tuple[Any, Any]:
@@ -607,6 +607,8 @@ def _head(note: str) -> str | None:
     """The beginning of a note that says how far a capture is to be believed, for one line; `None` of another."""
     if note.startswith(("weights · values equals", "softmax gave what")):
         return note.partition(",")[0]
+    if note.startswith("dropout was on"):
+        return "dropout was on"
     head, colon, _ = note.partition(": ")
     return head if colon and head.endswith(("not checked", "not captured", "was assumed")) else None
 

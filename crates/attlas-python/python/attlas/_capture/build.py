@@ -13,6 +13,7 @@ from ..errors import CaptureError
 from . import tokens
 from .axes import axes_of, items_of
 from .call import Track
+from .heads import together
 from .layers import Beams, places, stitched
 from .proof import Proof
 from .rules import packed, told
@@ -46,9 +47,11 @@ def build(run: Run) -> Any:
     """
     n_texts = _n_texts(run)
     beams = Beams(n_texts, run.path, run.n_path_rows, run.given.sequences is not None)
-    found = places(run.tracks, run.kinds, run.config)
+    found = places(together(run.tracks), run.kinds, run.config)
     if not found:
         raise CaptureError(_nothing(run))
+    if any(place.kind == "encoder" for place in found):
+        _refuse_uneven_images(run)
     layers = [stitched(place, beams) for place in found]
     axes = axes_of(run, layers, n_texts)
     items = items_of(run, layers, axes, n_texts)
@@ -90,6 +93,21 @@ def _n_texts(run: Run) -> int:
         return run.given.n_images
     decoders = [size for size, track in zip(sizes, run.tracks) if track.causal and not track.cross]
     return min(decoders or sizes or [1])
+
+
+def _refuse_uneven_images(run: Run) -> None:
+    """Refuses texts with different numbers of images: which images are whose is not told by the tower that reads them."""
+    ids = run.given.ids.get("input_ids")
+    names = ("image_token_id", "image_token_index")
+    token = next((getattr(run.config, name) for name in names if isinstance(getattr(run.config, name, None), int)), None)
+    if ids is None or token is None or run.given.images is None:
+        return
+    counts = (ids == token).sum(1)
+    if len(counts) > 1 and bool((counts != counts[0]).any()):
+        raise CaptureError(
+            f"the texts have different numbers of image tokens ({', '.join(map(str, counts.tolist()))}), so which image is whose cannot be "
+            "told: capture one text at a time, or leave the images out with kinds=['decoder']"
+        )
 
 
 def _nothing(run: Run) -> str:

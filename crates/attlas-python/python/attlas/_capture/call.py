@@ -15,6 +15,8 @@ from .windows import Windows
 
 N_PROVED = 4
 """Rows of a call whose output is kept, to hold the recording to it."""
+LEAST = -9e3
+"""What a mask adds to a score so that nothing is left of its weight, in any number format: with -1e4 and -1e9 people hide keys."""
 N_CACHED = 4
 """Keys of a cache that are looked at in each step: they must be those that were recorded."""
 
@@ -41,6 +43,7 @@ class Given:
     extra_keys: tuple[str, ...] = ()  # labels of keys behind those of the tokens
     project: Callable[[torch.Tensor], torch.Tensor] | None = None  # from heads side by side to what the door returned
     own_mask: bool = False  # the mask was made by the door, for this call alone
+    most_tokens: int = 0  # as many as a text may have in what the module was given; 0 where nobody looked
 
 
 @dataclasses.dataclass
@@ -49,6 +52,7 @@ class Step:
 
     queries: torch.Tensor
     keys: torch.Tensor | None  # the new ones
+    new: slice | None  # which of the call's keys those are
     values: torch.Tensor | None
     first_key: int  # where key 0 of the call lies among the keys of the run
     seen: Seen
@@ -75,9 +79,11 @@ class Track:
     extra_keys: tuple[str, ...]
     project: Callable[[torch.Tensor], torch.Tensor] | None
     windows: Windows | None = None
+    caller: int = 0  # the run of the module that called its module
+    given: int = 0  # where the first tensor lies that its module was given; 0 where it was given none
     steps: list[Step] = dataclasses.field(default_factory=list)
     dense: list[torch.Tensor] = dataclasses.field(default_factory=list)  # door 4: weights as the model had them
-    n_used: int = 0  # of `dense`: how many were seen to multiply the values as they were recorded
+    used: set[int] = dataclasses.field(default_factory=set)  # of `dense`: which were seen to multiply the values
     unsure: bool = False  # whether their keys are none of the tokens that the module was given
     past: int = 0  # queries that were read
     n_before: int = 0  # keys that were in the cache before the run
@@ -148,7 +154,7 @@ def _split(mask: torch.Tensor, n_queries: int, n_keys: int) -> tuple[Seen, np.nd
         return Seen.of_pairs(mask.cpu().numpy()), None
     if not mask.dtype.is_floating_point:
         raise CaptureError(f"an attention mask of {mask.dtype} was met; bool or floating-point numbers were expected")
-    hidden = mask <= torch.finfo(mask.dtype).min / 2
+    hidden = mask <= LEAST
     seen = Seen.of_pairs((~hidden).cpu().numpy())
     rest = mask.masked_fill(hidden, 0)
     return seen, rest.float().cpu().numpy().copy() if bool((rest != 0).any()) else None
@@ -174,6 +180,17 @@ def spread(first: int, last: int, n: int) -> np.ndarray[Any, Any]:
     return np.array(sorted({first + (2 * at * (last - first) + between) // (2 * between) for at in range(n)}), np.int64)
 
 
+def is_met(track: Track, given: Given) -> bool:
+    """Whether the module has called with these queries and keys already in this run of it: for other values, as differential attention does."""
+    if not track.steps or track.invocation != given.invocation or track.past + given.queries.shape[2] <= given.most_tokens:
+        return False
+    last = track.steps[-1]
+    if last.queries.shape != given.queries.shape or last.seen.n_keys != given.keys.shape[2]:
+        return False
+    are_keys = last.keys is None or last.new is None or torch.equal(last.keys, kept(given.keys[:, :, last.new]))
+    return are_keys and torch.equal(last.queries, kept(given.queries))
+
+
 def step(track: Track, given: Given, masks: Masks, *, is_running: bool) -> Step:
     """Takes in one call: finds which of its keys are new, where they lie, and what its rows see."""
     queries, keys, values = given.queries, given.keys, given.values
@@ -189,6 +206,7 @@ def step(track: Track, given: Given, masks: Masks, *, is_running: bool) -> Step:
     at = Step(
         queries=kept(queries),
         keys=None if new is None else kept(keys[:, :, new]),
+        new=new,
         values=None if new is None or values is None else kept(values[:, :, new]),
         first_key=first_key,
         seen=seen,
@@ -218,9 +236,9 @@ def _place(track: Track, given: Given, seen: Seen, is_running: bool) -> tuple[in
         track.n_before = max(n_keys - n - len(given.extra_keys), 0)
         return 0, slice(None)
     if n_keys == n and not (n == 1 and is_running):
-        if given.invocation == track.invocation and given.door == "sdpa in transformers":
+        if given.invocation == track.invocation and past + n <= given.most_tokens:
             return past, slice(None)  # pieces of one sequence, one after the other: images in a batch of patches
-        raise Unstitchable(_read_anew(track) if is_running else again(track))
+        raise Unstitchable(read_anew(track) if is_running else again(track))
     if not is_running:
         raise Unstitchable(again(track))
     past += track.n_before
@@ -229,7 +247,7 @@ def _place(track: Track, given: Given, seen: Seen, is_running: bool) -> tuple[in
     return past + n - n_keys, slice(n_keys - n, None)
 
 
-def _read_anew(track: Track) -> str:
+def read_anew(track: Track) -> str:
     """What is said of a module that read tokens again in a generation."""
     return (
         f"{track.name or 'attention'}: a step of the generation read all of its tokens anew, instead of those that came (use_cache=False, or an "

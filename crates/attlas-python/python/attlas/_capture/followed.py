@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ _PRODUCTS = {
     torch.einsum,
 }
 _PROJECTIONS = {F.linear, torch.addmm, torch.Tensor.addmm, F.layer_norm, F.conv1d, F.conv2d}
+CHANNELS = "attends from channels to channels, and not from tokens to tokens"
 INSTEAD = "run it with output_attentions=True, if it hands its weights out, and hand the arrays to attlas.from_attentions"
 
 
@@ -32,14 +34,28 @@ class Weights:
     track: Any
     number: int  # of the track's calls
     name: str
+    run: int  # of the module
     is_transposed: bool  # whether the model has them as [batch, queries, heads, keys]
+    is_product: bool  # whether their scores were seen to be a product of queries and keys
+    n_tokens: frozenset[int]  # where neither queries nor keys are as many as tokens were given: how many those are
+
+    def refuse(self, what: str) -> None:
+        """Keeps why these weights are no layer."""
+        self.track.problem = self.track.problem or f"{self.name} {what}: {INSTEAD}"
+
+
+@dataclasses.dataclass
+class Context:
+    """What weights and values gave."""
+
+    weights: Weights
 
 
 class Followed:
     """What became of scores and weights: which tensors were made of products of others, and which of a softmax."""
 
     def __init__(self) -> None:
-        self._made: Any = WeakIdKeyDictionary()  # tensor: True of a product, or the `Weights` that it was made of
+        self._made: Any = WeakIdKeyDictionary()  # tensor: True of a product, or the `Weights` or `Context` that it was made of
 
     def clear(self) -> None:
         """Forgets all."""
@@ -53,27 +69,82 @@ class Followed:
         """Follows weights from now on."""
         self._made[result] = weights
 
-    def follow(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
-        """Looks at a function of PyTorch that was called."""
-        is_product = func in _PRODUCTS
-        if not is_product and not self._made:
-            return
+    def cares(self, func: Any) -> bool:
+        """Whether a function may make something that is followed."""
+        return func in _PRODUCTS or bool(self._made)
+
+    def follow(self, func: Any, args: Any, kwargs: Any, result: Any, run: int) -> None:
+        """Looks at a function of PyTorch that was called, in the run of a module that `run` numbers."""
         given = list(tensors_in([args, list(kwargs.values())]))
-        of = next((self._made[value] for value in given if isinstance(self._made.get(value), Weights)), None)
-        if is_product:
+        made = [self._made.get(value) for value in given]
+        of = next((one for one in made if isinstance(one, Weights)), None)
+        context = next((one for one in made if isinstance(one, Context)), None)
+        if func not in _PRODUCTS:
             if of is not None:
-                _hold(of, given)
-            elif sum(not _is_parameter(value) for value in given) > 1:
-                self._mark(result, True)
+                self._mark(result, of)
+            elif func not in _PROJECTIONS and any(one is not None for one in made):
+                self._mark(result, context if context is not None and len(given) == 1 else True)
         elif of is not None:
-            self._mark(result, of)
-        elif func not in _PROJECTIONS and any(value in self._made for value in given):
+            self._multiplied(of, func, args, given, result)
+        elif sum(not _is_parameter(value) for value in given) > 1:
             self._mark(result, True)
+            if context is not None and context.weights.run == run and min(value.dim() for value in given) > 2:
+                context.weights.refuse("multiplies what its softmax and values give with more than values, as linear attention does")
+
+    def _multiplied(self, weights: Weights, func: Any, args: Any, given: list[torch.Tensor], result: Any) -> None:
+        """Weights were multiplied: with values, which they are held to, or with what changes them."""
+        number = next(at for at, value in enumerate(given) if self._made.get(value) is weights)
+        others = [value for at, value in enumerate(given) if at != number]
+        if not others:  # an einsum that puts axes in another order
+            self._mark(result, weights)
+            return
+        used, other = given[number], others[-1]
+        is_context = self._made.get(other) is True and not weights.is_product
+        is_einsum = func is torch.einsum and isinstance(args[0], str)
+        roles = _roles(args[0], number, weights.is_transposed) if is_einsum else _Roles.VALUES
+        if not is_einsum and number > 0 and given[number - 1] is other:  # values · weights, both with their axes exchanged
+            used, other = used.transpose(-1, -2), other.transpose(-1, -2)
+        is_mixing = other.dim() == 2 < used.dim() and other.shape[0] == other.shape[1]  # of heads, which were put last
+        if roles is _Roles.MIXED or is_mixing:
+            self._mark(result, weights)
+        elif roles is _Roles.ELSEWHERE:
+            weights.refuse("has the axes of its weights in an order that cannot be told")
+        elif is_context:
+            weights.refuse("takes a softmax over features, and multiplies it with a product of keys and values (linear attention)")
+        elif other.shape[-1] in weights.n_tokens:
+            weights.refuse(CHANNELS)
+        else:
+            self._mark(result, Context(weights) if _hold(weights, used) else True)
 
     def _mark(self, result: Any, of: Any) -> None:
         for tensor in tensors_in([result]):
             if tensor.is_floating_point():
                 self._made[tensor] = of
+
+
+class _Roles(enum.Enum):
+    """What an einsum says of weights and what they are multiplied with."""
+
+    VALUES = enum.auto()  # keys are summed over
+    MIXED = enum.auto()  # something else is, such as heads
+    ELSEWHERE = enum.auto()  # keys are, and the other axes are not texts, heads and queries in this order
+
+
+def _roles(equation: str, number: int, is_transposed: bool) -> _Roles:
+    """What an equation of two operands says of weights, its operand `number`, that are ``[batch, heads, queries, keys]``, or
+    ``[batch, queries, heads, keys]`` where they are transposed."""
+    inputs, _, output = equation.replace(" ", "").partition("->")
+    operands = inputs.split(",")
+    if len(operands) != 2 or "." in equation or not output:
+        return _Roles.VALUES  # nothing is said that could be held against it
+    own, other = operands[number], operands[1 - number]
+    if own[-1] in output or own[-1] not in other:
+        return _Roles.MIXED
+    queries = [letter for letter in own[:-1] if letter not in other]
+    kept = [letter for letter in own[:-1] if letter in other]
+    at = 1 if is_transposed else len(own) - 2
+    in_order = kept == [letter for letter in output if letter in kept]
+    return _Roles.VALUES if queries == [own[at]] and in_order else _Roles.ELSEWHERE
 
 
 def tensors_in(values: Any) -> Iterator[torch.Tensor]:
@@ -89,23 +160,22 @@ def _is_parameter(tensor: torch.Tensor) -> bool:
     return isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)
 
 
-def _hold(weights: Weights, given: list[torch.Tensor]) -> None:
-    """Holds what is multiplied with the values to the weights that were recorded."""
+def _hold(weights: Weights, used: torch.Tensor) -> bool:
+    """Holds what is multiplied with the values to the weights that were recorded; whether it has their shape."""
     track = weights.track
     if track.dropout or weights.number >= len(track.dense):
-        return
+        return True
     recorded = track.dense[weights.number]
     recorded = recorded.transpose(1, 2) if weights.is_transposed else recorded
-    shapes = (recorded.shape, recorded.flatten(0, 1).shape)
-    used = next((value for value in given if value.shape in shapes), None)
-    if used is None:
-        return
+    if used.shape not in (recorded.shape, recorded.flatten(0, 1).shape):
+        return False
     mine = used.detach().float().cpu().reshape(recorded.shape)
     means = (mine != 0).any(-1, keepdim=True)  # rows of padding may be made 0
     far = float(((mine - recorded).abs() * means).max()) if mine.numel() else 0.0
     if far > 4 * torch.finfo(used.dtype).eps:
-        track.problem = track.problem or (
-            f"{weights.name} changes its weights after the softmax, by up to {far:.1g}, before it multiplies them with the values, so "
-            f"what the softmax gave is not what it attends to: {INSTEAD}"
+        weights.refuse(
+            f"changes its weights after the softmax, by up to {far:.1g}, before it multiplies them with the values, so what the softmax "
+            "gave is not what it attends to"
         )
-    track.n_used += 1
+    track.used.add(weights.number)
+    return True

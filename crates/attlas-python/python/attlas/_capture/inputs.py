@@ -129,6 +129,7 @@ def explain(model: torch.nn.Module, call: Call, error: Exception) -> CaptureErro
     if (
         getattr(config, "is_encoder_decoder", False)
         and isinstance(error, ValueError)
+        and _takes(model, "decoder_input_ids")
         and not any(name.startswith("decoder_input") for name in call.kwargs)
     ):
         return CaptureError(

@@ -96,7 +96,7 @@ def places(tracks: list[Track], kinds: Any, config: Any) -> list[Place]:
             _refuse_repeated(group, config)
             found += [Place(track, kind, stacks[prefix], index) for track, index in zip(group, _indices(group))]
     for place in found:
-        if place.track.unsure and place.track.n_used < len(place.track.dense):
+        if place.track.unsure and len(place.track.used) < len(place.track.dense):
             place.track.problem = place.track.problem or (
                 f"{place.track.name} takes a softmax over {place.track.dense[0].shape[3]} keys, which are none of the tokens that it was given, "
                 f"and was not seen to multiply values with it: {INSTEAD}"
@@ -107,10 +107,11 @@ def places(tracks: list[Track], kinds: Any, config: Any) -> list[Place]:
 
 
 def _refuse_repeated(group: list[Track], config: Any) -> None:
-    """A module that ran several times is several layers with the same weights, or has read several texts: the
-    configuration tells how many layers there are."""
+    """A module that ran several times is several layers with the same weights, or has read several texts or parts of one: the
+    configuration tells how many layers there are, and parts are read in one run of the module that calls."""
     modules = [id(track.module) for track in group]
-    if len(set(modules)) == len(modules) or len(group) == getattr(config, "num_hidden_layers", None):
+    are_layers = len(group) == getattr(config, "num_hidden_layers", None) and len({track.caller for track in group}) == len(group)
+    if len(set(modules)) == len(modules) or are_layers:
         return
     repeated = next(track for track in group if modules.count(id(track.module)) > 1)
     repeated.problem = repeated.problem or again(repeated)
@@ -140,9 +141,10 @@ def _kind(track: Track, has_both: bool) -> str:
 
 
 def _looks_back(weights: torch.Tensor) -> bool:
-    """Whether no query weighs a later key; rows that weigh all keys alike are those of padding, and mean nothing."""
+    """Whether no query weighs a later key; rows that weigh all keys alike are those of padding, and mean nothing, unless all do."""
     n_queries, n_keys = weights.shape[2:]
     means_nothing = weights.amax(-1, keepdim=True) - weights.amin(-1, keepdim=True) < 1e-6
+    means_nothing &= ~means_nothing.all()
     return n_queries > 1 and not weights.masked_fill(means_nothing, 0).triu(1 + n_keys - n_queries).any()
 
 
@@ -328,6 +330,8 @@ def _stitched_dense(place: Place, beams: Beams) -> Layer:
     row = 0
     for part in parts:
         n_keys = min(part.shape[3], widest)
+        if part[..., n_keys:].any():
+            raise CaptureError(f"{place} sees keys in its cache that were not read in this run (a prefix?), so which they are cannot be told: {INSTEAD}")
         whole[:, :, row : row + part.shape[2], :n_keys] = part[..., :n_keys]
         row += part.shape[2]
     n_batch = whole.shape[0]

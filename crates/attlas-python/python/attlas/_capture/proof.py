@@ -37,7 +37,7 @@ class Proof:
         self._dropped |= track.dropout
         if track.dense:
             self._n_weights += 1
-            self._n_used += track.n_used == len(track.dense)
+            self._n_used += len(track.used) == len(track.dense)
         if layer.outputs is None or layer.values is None or track.dropout:
             return
         pick = spread(0, len(layer.rows) - 1, min(MAX_PROVED, len(layer.rows)))

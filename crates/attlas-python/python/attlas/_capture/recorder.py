@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import contextvars
 import re
+import threading
 from typing import Any
 
 import torch
 
 from ..errors import CaptureError
-from .call import Given, Masks, Track, Unstitchable, kept, step
-from .followed import Followed
+from .call import Given, Masks, Track, Unstitchable, again, is_met, kept, read_anew, step
+from .followed import Followed, tensors_in
 from .windows import windows_of
 
 active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas_recorder", default=None)
-"""The recorder of this thread, or task; other threads' models pass through."""
+"""The recorder of this thread, or task: ask `current`."""
 
 ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 """What modules that attend are called, they or their class."""
 _CROSS = re.compile(r"cross|encoder_attn|EncDec|enc_dec|multihead_attn", re.IGNORECASE)
 
 
+Running = tuple[Any, int, tuple[tuple[Any, ...], dict[str, Any]]]
+"""A module that runs, the number of the run, and its inputs."""
+
+
+def current() -> Recorder | None:
+    """The recorder of this thread, or task; other threads' models pass through, also where a thread has the context of the one that began it."""
+    recorder = active.get()
+    return recorder if recorder is not None and recorder.thread == threading.get_ident() else None
+
+
 class Recorder:
     """Takes in what the doors see of one model; every call once, by the first door that it reaches."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self.model = model
+        self.model, self.thread = model, threading.get_ident()
         named = list(model.named_modules())
         self.modules = [module for _, module in named]
         self.names = {id(module): name for name, module in named}
         self.masks = Masks()
         self.followed = Followed()
         self.inside = 0  # how deep we are in a call that a door has taken
-        self.stack: list[tuple[torch.nn.Module, int, Any]] = []  # modules that are running, the number of each run, its inputs
+        self.stack: list[Running] = []  # what is running, outermost first
         self.n_runs = 0
         self.is_on = True
         self.pending: dict[str, Any] | None = None  # what the kernel inside of a call is asked, as it is asked
@@ -83,10 +94,14 @@ class Recorder:
     @property
     def innermost(self) -> tuple[str, torch.nn.Module | None, int]:
         """The module that is running: name, module, number of the run."""
-        if not self.stack:
-            return "", None, 0
-        module, run, _ = self.stack[-1]
+        module, run, _ = self.running
         return self.names.get(id(module), ""), module, run
+
+    @property
+    def running(self) -> Running:
+        """The module that is running, the number of the run, and its inputs; a softmax that is a module of its own is part of the
+        one that calls it."""
+        return next((one for one in reversed(self.stack) if not isinstance(one[0], torch.nn.Softmax)), (None, 0, ((), {})))
 
     def name_of(self, module: Any) -> str | None:
         """A module's name, `None` where it is another model's."""
@@ -102,6 +117,8 @@ class Recorder:
         if given.queries.device.type == "meta":
             raise CaptureError(_META.format(given.name))
         track = self._track(given)
+        if is_met(track, given):
+            return
         try:
             at = step(track, given, self.masks, is_running=self.is_running)
         except Unstitchable as problem:  # said at the end, unless the layer is left out
@@ -131,6 +148,8 @@ class Recorder:
                 f"{name} calls softmax more than once, and which gives its weights cannot be told: run the model with "
                 "output_attentions=True and hand the arrays to attlas.from_attentions"
             )
+        if track.dense and not track.cross and (weights.shape[3] < track.past + weights.shape[2] or not self.is_running):
+            track.problem = read_anew(track) if self.is_running else again(track)
         track.invocation = invocation
         track.dense.append(weights.detach().float().cpu().clone())
         track.past += weights.shape[2]
@@ -161,11 +180,21 @@ class Recorder:
                 given.extra_keys,
                 given.project,
                 windows_of(self.stack, given.queries.shape[2]),
+                *self._called(given.module),
             )
         track = self.tracks[key]
         if track.scale != given.scale or track.softcap != given.softcap:
             track.problem = f"{given.name} changed its scale from {track.scale} to {given.scale} within a run, which no layer can say"
         return track
+
+    def _called(self, module: Any) -> tuple[int, int]:
+        """The number of the run of the module that called `module`, and where the first tensor lies that it was given."""
+        at = next((at for at in reversed(range(len(self.stack))) if self.stack[at][0] is module), None)
+        if at is None:
+            return 0, 0
+        args, kwargs = self.stack[at][2]
+        first = next(tensors_in([*args, *kwargs.values()]), None)
+        return self.stack[at - 1][1] if at else 0, 0 if first is None or first.layout is not torch.strided else first.data_ptr()
 
 
 def is_cross(name: str, module: Any) -> bool:

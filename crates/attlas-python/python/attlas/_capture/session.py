@@ -17,7 +17,7 @@ from . import inputs as reading
 from .build import Run, build
 from .doors import registry
 from .doors.functions import Doors
-from .recorder import Recorder, active
+from .recorder import Recorder, active, current
 from .uncaptured import uncaptured
 from .switches import switched
 from .tokens import Given
@@ -41,29 +41,26 @@ def opened(model: torch.nn.Module) -> Iterator[Recorder]:
     registry.refuse_kernels(recorder.modules)
     handles: list[Any] = []
     token = active.set(recorder)
+
+    def entering(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        if current() is recorder:
+            recorder.enter(module, args, kwargs)
+
+    def leaving(module: torch.nn.Module, args: Any, output: Any) -> None:
+        if current() is recorder:
+            recorder.leave(module)
+
     try:
         for module in recorder.modules:
             if not isinstance(module, torch.jit.ScriptModule):
-                handles.append(module.register_forward_pre_hook(_entering, with_kwargs=True))
-                handles.append(module.register_forward_hook(_leaving, always_call=True))
-        with switched(recorder.modules, registry.wrap), Doors():
+                handles.append(module.register_forward_pre_hook(entering, with_kwargs=True))
+                handles.append(module.register_forward_hook(leaving, always_call=True))
+        with switched(recorder.modules, registry.wrap), Doors(recorder):
             yield recorder
     finally:
         active.reset(token)
         for handle in handles:
             handle.remove()
-
-
-def _entering(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
-    recorder = active.get()
-    if recorder is not None and id(module) in recorder.names:
-        recorder.enter(module, args, kwargs)
-
-
-def _leaving(module: torch.nn.Module, args: Any, output: Any) -> None:
-    recorder = active.get()
-    if recorder is not None and id(module) in recorder.names:
-        recorder.leave(module)
 
 
 def capture_once(
@@ -175,13 +172,14 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
     parameter = next(iter(model.parameters()), None)
     tracks = list(recorder.tracks.values())
     own = {id(track.module) for track in tracks if track.steps}
-    tracks = [
-        track for track in tracks if track.steps or id(track.module) not in own
-    ]  # a softmax beside a kernel is none of its own
+    beside = [track.name for track in tracks if not track.steps and id(track.module) in own and track.used]
+    tracks = [track for track in tracks if track.steps or id(track.module) not in own]
     for track in tracks:
         track.problem = track.problem or (recorder.missed.get(id(track.module), "") if track.dense else "")
     notes = ["dropout was on: the model was in training mode"] if recorder.training else []
     notes += uncaptured(recorder)
+    if beside:
+        notes.append(f"a softmax beside the kernel not captured: {', '.join(beside)} multiply values with it, too")
     path, n_rows = recorder.beams, 0
     if path is not None:
         calls = [[step.queries for step in track.steps] or track.dense for track in tracks]
@@ -252,7 +250,7 @@ class Recorded:
         reading.check_model(self.model)
         if self._recorder is not None:
             raise CaptureError("this recording is running already: make another with attlas.recording(model)")
-        if active.get() is not None:
+        if current() is not None:
             raise CaptureError(
                 "another recording is running in this thread, and would see nothing while this one does: end its with first, or give "
                 "it the whole loop and take its .recordings"
@@ -283,7 +281,7 @@ class Recorded:
             raise CaptureError("the model did not run: call it inside of the with statement")
 
     def _is_mine(self) -> bool:
-        return self._recorder is not None and active.get() is self._recorder
+        return self._recorder is not None and current() is self._recorder
 
     def _begin(self, model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self._is_mine() or self._recorder is None or self._generating:

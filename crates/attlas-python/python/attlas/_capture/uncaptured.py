@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from .recorder import ATTENTION, Recorder
 
 
@@ -11,7 +13,7 @@ def uncaptured(recorder: Recorder) -> list[str]:
     found = []
     for module in recorder.modules:
         name = recorder.names[id(module)]
-        if id(module) not in recorder.ran or len(list(module.children())) < 2 and id(module) not in recorder.missed:
+        if id(module) not in recorder.ran or not _may_attend(module) and id(module) not in recorder.missed:
             continue
         if ATTENTION.search(name.rpartition(".")[2] + " " + type(module).__name__) and not any(
             other == name or other.startswith(name + ".") or name.startswith(other + ".") or not name for other in seen
@@ -24,3 +26,8 @@ def uncaptured(recorder: Recorder) -> list[str]:
     shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
     plural = "s" if len(found) > 1 else ""
     return [f"{len(found)} attention module{plural} not captured: {shown}; {why}"]
+
+
+def _may_attend(module: torch.nn.Module) -> bool:
+    """Whether a module has what attention needs: two matrices, for what is read and for what is given."""
+    return sum(parameter.dim() > 1 for parameter in module.parameters()) > 1

@@ -35,7 +35,7 @@ def head_view(
         sentence_b_start: the first token of a second sentence; ``view.sentences`` then says what each gives to the other.
         prettify_tokens: whether the marks of pieces (``Ġ``, ``▁``, ``</w>``) are left out.
         layer: the layer that opens first, counted from 0.
-        heads: the first of these heads opens first.
+        heads: the lowest of these heads opens first; all stay.
         encoder_attention: of an encoder-decoder, as are the following.
         include_layers: only these layers; they keep their numbers.
         html_action: ``view`` displays the page, ``return`` returns it.
@@ -64,7 +64,7 @@ def model_view(
     """Shows attention that a model returned; the page's overview has every layer and head.
 
     The parameters are those of ``head_view``. ``display_mode`` is accepted, and the page follows the reader's own light or
-    dark setting; the first of ``include_heads`` opens first, and all heads stay, so that they keep their numbers.
+    dark setting; the lowest of ``include_heads`` opens first, and all heads stay, so that they keep their numbers.
     """
     if display_mode not in ("dark", "light"):
         raise Error(f"display_mode is {display_mode!r}; it is 'dark' or 'light'")

@@ -10,18 +10,26 @@ from torch.overrides import TorchFunctionMode
 
 from ...errors import CaptureError
 from ..call import Given
-from ..recorder import Recorder, active, is_cross
+from ..recorder import Recorder, current, is_cross
 from .multihead import record_multihead
-from .softmax import SOFTMAX, n_heads_of, softmax
+from .layout import UNTOLD, n_heads_in, take
+from .softmax import SOFTMAX, softmax
 
 _SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
 
 
 class Doors(TorchFunctionMode):
-    """Sees every function of PyTorch that this thread calls; takes those that are attention."""
+    """Sees every function of PyTorch that this thread calls; takes those that are attention, while its recorder is the one that
+    records: of captures inside of each other the innermost."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if current() is not self._recorder:
+            return func(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             return _dot_product(func, args, kwargs)
         if func is F.multi_head_attention_forward:
@@ -34,19 +42,19 @@ class Doors(TorchFunctionMode):
             if func in SOFTMAX:
                 told = dict(zip(("input", "dim"), args)) | kwargs
                 softmax(recorder, told.get("input"), result, told.get("dim"))
-            else:
-                recorder.followed.follow(func, args, kwargs, result)
+            elif recorder.followed.cares(func):
+                recorder.followed.follow(func, args, kwargs, result, recorder.running[1])
         return result
 
 
 def _recording() -> Recorder | None:
     """The recorder of this thread, unless a door has taken the call that we are in."""
-    recorder = active.get()
+    recorder = current()
     return recorder if recorder is not None and recorder.listens else None
 
 
 def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    recorder = active.get()
+    recorder = current()
     told = dict(zip(_SDPA, args)) | kwargs
     if recorder is not None and recorder.pending is not None:  # inside of door 1: how the kernel is asked
         scale = told.get("scale")
@@ -60,23 +68,28 @@ def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         return result
     with torch.no_grad():
         given = _given(recorder, told)
-        recorder.take(given, _four(result.detach(), given.name, n_heads_of(given.module)).transpose(1, 2))
+        n_batch, n_heads = given.queries.shape[:2]
+        take(recorder, given, result.detach().reshape(n_batch, n_heads, *result.shape[-2:]).transpose(1, 2))
     return result
 
 
 def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
     """The call, from the arguments of ``scaled_dot_product_attention``."""
     name, module, run = recorder.innermost
-    queries, keys, values = (_four(told[side], name, n_heads_of(module)) for side in ("query", "key", "value"))
-    n_batch, n_kv_heads = queries.shape[0], max(keys.shape[1], values.shape[1])
+    queries, keys, values = _four(recorder, name, *(told[side] for side in ("query", "key", "value")))
+    n_batch = max(x.shape[0] for x in (queries, keys, values))
+    n_kv_heads = max(keys.shape[1], values.shape[1])
+    n_heads = queries.shape[1] if queries.shape[1] > 1 else n_kv_heads
     scale, mask = told.get("scale"), told.get("attn_mask")
+    if mask is not None and hasattr(mask, "_materialize"):  # torch.nn.attention.bias, which has no numbers
+        mask = mask._materialize(queries.device)
     if mask is not None and mask.dim() == 3 and told["query"].dim() == 3:
-        mask = mask[None] if n_batch == 1 else mask.reshape(n_batch, -1, *mask.shape[1:])
+        mask = mask[None] if n_batch == 1 or mask.shape[0] == 1 else mask.reshape(n_batch, -1, *mask.shape[1:])
     return Given(
         door="scaled_dot_product_attention",
         name=name,
         module=module,
-        queries=queries,
+        queries=queries.expand(n_batch, n_heads, -1, -1),
         keys=keys.expand(n_batch, n_kv_heads, -1, -1),
         values=values.expand(n_batch, n_kv_heads, -1, -1),
         mask=mask,
@@ -93,15 +106,22 @@ def _is_elsewhere(recorder: Recorder, queries: torch.Tensor, keys: torch.Tensor)
     return queries.shape[2] != keys.shape[2] and not recorder.is_running
 
 
-def _four(tensor: torch.Tensor, name: str, n_heads: Any) -> torch.Tensor:
-    """The tensor as `[batch, heads, tokens, width]`: of three axes the first is heads, or texts and heads together."""
-    if tensor.dim() == 4:
-        return tensor
-    if tensor.dim() != 3:
+def _four(recorder: Recorder, name: str, *three: torch.Tensor) -> list[torch.Tensor]:
+    """Queries, keys and values as `[batch, heads, tokens, width]`: of three axes the first is heads, or texts and heads together.
+
+    Raises:
+        CaptureError: where it cannot be told which rows are texts and which are heads.
+    """
+    if all(tensor.dim() == 4 for tensor in three):
+        return list(three)
+    axes = sorted({tensor.dim() for tensor in three})
+    if axes != [3]:
         raise CaptureError(
-            f"{name or 'the model'} calls scaled_dot_product_attention with {tensor.dim()} axes; [batch, heads, tokens, width] "
+            f"{name or 'the model'} calls scaled_dot_product_attention with {axes[0]} axes; [batch, heads, tokens, width] "
             "or three of them were expected"
         )
-    if isinstance(n_heads, int) and n_heads > 0 and tensor.shape[0] % n_heads == 0:
-        return tensor.reshape(-1, n_heads, *tensor.shape[1:])
-    return tensor[:, None]
+    n_rows, n_queries = three[0].shape[:2]
+    n_heads = n_heads_in(recorder, n_rows, n_queries)
+    if n_heads is None:
+        raise CaptureError(f"{name or 'the model'} calls scaled_dot_product_attention with three axes, whose " + UNTOLD.format(n_rows))
+    return [tensor.reshape(n_rows // n_heads if len(tensor) > 1 else 1, -1, *tensor.shape[1:]) for tensor in three]

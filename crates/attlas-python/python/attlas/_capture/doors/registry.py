@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from ...errors import CaptureError
-from ..call import Given
-from ..recorder import Recorder, active, is_cross
+from ..call import LEAST, Given
+from ..recorder import Recorder, current, is_cross
+from .layout import all_tokens, take
 
 Attention = Callable[..., Any]
 
@@ -30,7 +31,7 @@ def wrap(kernel: str, original: Attention) -> Attention:
     def attention(
         module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
     ) -> Any:
-        recorder = active.get()
+        recorder = current()
         name = recorder.name_of(module) if recorder is not None and recorder.listens else None
         if recorder is None or name is None:
             return original(module, query, key, value, *args, **kwargs)
@@ -62,7 +63,7 @@ def _record(
     with torch.no_grad():
         given = _given(recorder, kernel, name, four, told, asked)
         n_batch, n_heads, n_queries = given.queries.shape[:3]
-        recorder.take(given, result[0].detach().reshape(n_batch, n_queries, n_heads, -1))
+        take(recorder, given, result[0].detach().reshape(n_batch, n_queries, n_heads, -1))
     return result
 
 
@@ -79,7 +80,7 @@ def _given(
     mask, bias = told.get("attention_mask"), told.get("position_bias")
     own_mask = bias is not None and mask is None and asked.get("mask") is not None
     if own_mask:  # the kernel's mask holds the bias, and what is hidden: the same in all heads
-        mask = asked["mask"][:, :1] > torch.finfo(asked["mask"].dtype).min / 2
+        mask = asked["mask"][:, :1] > LEAST
     return Given(
         door=f"{kernel} in transformers",
         name=name,
@@ -97,6 +98,7 @@ def _given(
         dropout=bool(told.get("dropout")),
         invocation=next((run for running, run, _ in reversed(recorder.stack) if running is module), 0),
         own_mask=own_mask,
+        most_tokens=max(all_tokens(recorder), default=0),
     )
 
 

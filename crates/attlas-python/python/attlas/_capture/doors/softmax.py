@@ -7,8 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..followed import INSTEAD, Weights, tensors_in
+from ..followed import INSTEAD, Weights
 from ..recorder import ATTENTION, Recorder
+from .layout import UNTOLD, all_tokens, n_heads_in, n_heads_of, n_texts_of, token_sizes
 
 SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
 
@@ -21,48 +22,61 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
     name, module, run = recorder.innermost
     if not weights.is_floating_point() or module is None:
         return
-    if not ATTENTION.search(name.rpartition(".")[2] + " " + type(module).__name__):
+    if not _is_attention(recorder, name, module):
         return
-    shape, n_heads, sizes = list(weights.shape), n_heads_of(module), _token_sizes(recorder)
-    is_map = 3 <= weights.dim() <= 4 and (weights.shape[-1] >= 2 or recorder.is_running)
-    four, problem, is_transposed = weights, "", False
+    is_product = recorder.followed.is_product(scores)
+    laid_out: tuple[torch.Tensor, bool] | str
     if axis is not None and axis % weights.dim() != weights.dim() - 1:
-        problem = f"over axis {axis} of {weights.dim()}, and not over the last, where keys are expected"
-    elif not is_map:
-        if weights.dim() < 3 or weights.shape[-1] < 2:
-            return  # a single number or one row: no map
-        problem = f"over {weights.dim()} axes, as of blocks of tokens; [batch, heads, queries, keys] was expected"
-    elif weights.dim() == 3:
-        if shape[0] % (n_heads or 1):
+        laid_out = f"over axis {axis} of {weights.dim()}, and not over the last, where keys are expected"
+    elif weights.dim() < 3 or weights.shape[-1] < 2 and not (recorder.is_running or is_product):
+        return  # a single number or one row: no map
+    else:
+        laid_out = _laid_out(recorder, weights)
+    if not isinstance(laid_out, str):
+        four, is_transposed = laid_out
+        sizes = token_sizes(recorder)
+        are_tokens = four.shape[-1] in sizes or recorder.is_running and four.shape[-1] >= four.shape[-2]
+        if are_tokens or is_product:
+            track = recorder.take_weights(four, name, module, run)
+            track.unsure |= not (are_tokens and is_product)
+            channels = frozenset() if sizes & {*four.shape[2:]} else frozenset(all_tokens(recorder))
+            recorder.followed.begin(weights, Weights(track, len(track.dense) - 1, name, run, is_transposed, is_product, channels))
             return
-        four = weights.reshape(-1, n_heads or 1, *weights.shape[1:])
-    elif n_heads is not None and shape[1] not in (1, n_heads):
-        if shape[2] == n_heads and shape[3] in sizes:
-            four, is_transposed = weights.transpose(1, 2), True
-        else:
-            problem = f"of the shape {shape}; with its {n_heads} heads, [batch, {n_heads}, queries, keys] was expected (a window of keys is at work?)"
-    is_sure = four.shape[-1] in sizes or recorder.is_running and four.shape[-1] >= four.shape[-2]
-    if not problem and not is_sure and not recorder.followed.is_product(scores):
-        problem = (
-            f"over {shape[-1]} numbers that are neither tokens nor products of queries and keys (linear attention takes one over features)"
+        laid_out = (
+            f"over {weights.shape[-1]} numbers that are neither tokens nor products of queries and keys (linear attention takes one over features)"
         )
-    if problem:
-        recorder.miss(module, f"{name} calls softmax {problem}: {INSTEAD}")
-        return
-    track = recorder.take_weights(four, name, module, run)
-    track.unsure |= not is_sure
-    recorder.followed.begin(weights, Weights(track, len(track.dense) - 1, name, is_transposed))
+    recorder.miss(module, f"{name} calls softmax {laid_out}: {INSTEAD}")
 
 
-def n_heads_of(module: Any) -> int | None:
-    """How many heads a module says that it has."""
-    names = ("num_heads", "num_attention_heads", "n_head", "n_heads")
-    found = next((getattr(module, name) for name in names if hasattr(module, name)), None)
-    return found if isinstance(found, int) and found > 0 else None
+def _is_attention(recorder: Recorder, name: str, module: Any) -> bool:
+    """Whether a module is called attention, or is one of the numbered heads of one that is."""
+    last = name.rpartition(".")[2]
+    if ATTENTION.search(last + " " + type(module).__name__):
+        return True
+    callers = [one for one, _, _ in recorder.stack if one is not module and not isinstance(one, torch.nn.Softmax)]
+    return last.isdigit() and bool(callers) and ATTENTION.search(type(callers[-1]).__name__) is not None
 
 
-def _token_sizes(recorder: Recorder) -> set[int]:
-    """How long the axes are, but for the last, of what the module that is running was given."""
-    args, kwargs = recorder.stack[-1][2]
-    found = {size for value in tensors_in([args, list(kwargs.values())]) for size in value.shape[:-1]}
-    return found
+def _laid_out(recorder: Recorder, weights: torch.Tensor) -> tuple[torch.Tensor, bool] | str:
+    """Weights as `[batch, heads, queries, keys]`, and whether heads and queries have changed places; or why they are none."""
+    shape, n_heads = list(weights.shape), n_heads_of(recorder)
+    if weights.dim() > 4:
+        return f"over {weights.dim()} axes, as of blocks of tokens; [batch, heads, queries, keys] was expected"
+    if weights.dim() == 3:
+        n = n_heads_in(recorder, shape[0], shape[1])
+        if n is None:
+            return f"of the shape {shape}: its " + UNTOLD.format(shape[0])
+        return weights.reshape(-1, n, *weights.shape[1:]), False
+    sizes = token_sizes(recorder)
+    if n_heads is not None:
+        if shape[1] in (1, n_heads):
+            return weights, False
+        if shape[2] == n_heads and shape[3] in sizes:
+            return weights.transpose(1, 2), True
+        return f"of the shape {shape}; with its {n_heads} heads, [batch, {n_heads}, queries, keys] was expected (a window of keys is at work?)"
+    if shape[2] not in sizes and shape[1] in sizes and n_texts_of(recorder, shape[1]) == shape[0]:
+        return weights.transpose(1, 2), True
+    n_texts = n_texts_of(recorder, shape[2])
+    if n_texts not in (None, shape[0]) and shape[2] in sizes:
+        return f"of the shape {shape}; with {n_texts} texts, [{n_texts}, heads, queries, keys] was expected"
+    return weights, False

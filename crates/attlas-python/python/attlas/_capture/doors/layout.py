@@ -1,0 +1,86 @@
+"""How the arrays of a call lie: which rows are texts and which are heads, told by the module and by what it was given."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from ..call import Given
+from ..followed import CHANNELS, INSTEAD, tensors_in
+from ..recorder import Recorder, Running
+
+
+_HEADS = ("num_heads", "num_attention_heads", "n_head", "n_heads", "nhead", "heads")
+
+
+def n_heads_of(recorder: Recorder) -> int | None:
+    """How many heads the module that is running says that it has, or the one whose queries and keys it was given."""
+    for module, _, _ in (recorder.running, _owner(recorder)):
+        found = next((getattr(module, name) for name in _HEADS if hasattr(module, name)), None)
+        if isinstance(found, int) and found > 0:
+            return found
+    return None
+
+
+def token_sizes(recorder: Recorder) -> set[int]:
+    """How many tokens the module that is running may have been given: the sizes of all axes but the last, and of all texts' axes
+    together."""
+    return all_tokens(recorder) | {size for value in _given(recorder) for size in value.shape[:-1]}
+
+
+def all_tokens(recorder: Recorder) -> set[int]:
+    """How many tokens of a text the module that is running may have been given in all: `[tokens, width]`, `[batch, …, width]`, and
+    `[batch, width, …]` of images."""
+    shapes = [value.shape for value in _given(recorder) if value.is_floating_point()]
+    tokens = {math.prod(shape[1:-1]) if len(shape) > 2 else shape[0] for shape in shapes}
+    return tokens | {math.prod(shape[2:]) for shape in shapes if len(shape) > 3}
+
+
+def take(recorder: Recorder, given: Given, output: torch.Tensor) -> None:
+    """Takes in a call, unless its queries are channels, and tokens what is summed over (cross-covariance attention): that is said."""
+    n_queries, d_head = given.queries.shape[2:]
+    if n_queries == given.keys.shape[2] and n_queries not in token_sizes(recorder) and d_head in all_tokens(recorder):
+        recorder.miss(given.module, f"{given.name} {CHANNELS}: {INSTEAD}")
+        return
+    recorder.take(given, output)
+
+
+def n_texts_of(recorder: Recorder, n_queries: int) -> int | None:
+    """How many texts the module that is running was given; `None` where nothing tells."""
+    given = sorted(_given(recorder), key=lambda value: (value.dim() != 3, value.dim() == 2))
+    if not given:
+        return None
+    first = given[0]
+    if first.dim() == 2 and first.is_floating_point():
+        return 1 if first.shape[0] == n_queries else None
+    if first.dim() == 2:
+        return int(first.shape[0]) if first.shape[1] == n_queries else None
+    is_tokens_first = first.dim() == 3 and first.shape[0] == n_queries != first.shape[1]
+    return int(first.shape[1 if is_tokens_first else 0])
+
+
+def n_heads_in(recorder: Recorder, n_rows: int, n_queries: int) -> int | None:
+    """How many heads each text has where texts and their heads are one axis of `n_rows`; `None` where it cannot be told."""
+    known, n_texts = n_heads_of(recorder), n_texts_of(recorder, n_queries)
+    if known is not None:
+        return known if n_rows % (known * (n_texts or 1)) == 0 else None
+    if n_texts is None:
+        return 1 if n_rows == 1 else None
+    is_told = n_rows % n_texts == 0 and (n_rows == n_texts or n_queries in token_sizes(recorder))
+    return n_rows // n_texts if is_told else None
+
+
+UNTOLD = "{} rows are texts and heads, and which is which cannot be told: its code has to give them an axis each, [batch, heads, …]"
+
+
+def _owner(recorder: Recorder) -> Running:
+    """The innermost module with parameters: one without, as for dot products alone, was given queries and keys, and not tokens."""
+    owners = (one for one in reversed(recorder.stack) if next(one[0].parameters(), None) is not None)
+    return next(owners, recorder.running)
+
+
+def _given(recorder: Recorder) -> list[torch.Tensor]:
+    _, _, (args, kwargs) = _owner(recorder)
+    return [value for value in tensors_in([*args, *kwargs.values()]) if value.dim() >= 2]

@@ -1,0 +1,282 @@
+"""How the arrays of people's own attention lie: texts, heads, queries and keys are told from what the module was given, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attlas
+import numpy as np
+import pytest
+from capture_models import MODELS
+from capture_tools import CLOSE, DECODER, SMALL, difference, eager, ids, made, stacked, torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.attention.bias import causal_lower_right, causal_upper_left
+
+N_TEXTS, N_TOKENS, N_HEADS, D_HEAD = 2, 6, 4, 8
+SCALE = D_HEAD**-0.5
+Attend = Callable[[Any, Any, Any], Any]
+"""From queries, keys and values `[batch, heads, tokens, width]` to what they give."""
+
+
+class OwnAttention(nn.Module):
+    """Attention that does not say how many heads it has."""
+
+    def __init__(self, attend: Attend, n_heads: int = N_HEADS, d_head: int = D_HEAD) -> None:
+        super().__init__()
+        self.attend, self.shape = attend, (3, n_heads, d_head)
+        self.project, self.out = nn.Linear(16, 3 * n_heads * d_head), nn.Linear(n_heads * d_head, 16)
+
+    def parts(self, x: Any) -> Any:
+        """Queries, keys and values."""
+        return self.project(x).view(*x.shape[:2], *self.shape).permute(2, 0, 3, 1, 4)
+
+    def forward(self, x: Any) -> Any:
+        context: Any = self.attend(*self.parts(x))
+        return self.out(context.transpose(1, 2).flatten(2))
+
+
+def captured(attend: Attend, *, n_texts: int = N_TEXTS, n_tokens: int = N_TOKENS, d_head: int = D_HEAD) -> tuple[Any, Any, Any]:
+    """The recording, and queries and keys, `[batch, heads, tokens, width]`."""
+    torch.manual_seed(0)
+    attention, x = OwnAttention(attend, d_head=d_head), torch.randn(n_texts, n_tokens, 16)
+    queries, keys, _ = attention.parts(x).detach()
+    return attlas.capture(nn.Sequential(attention).eval(), (x,)), queries, keys
+
+
+def scores(queries: Any, keys: Any) -> Any:
+    """Scaled dot products, `[batch, heads, queries, keys]`."""
+    return queries @ keys.transpose(2, 3) * SCALE
+
+
+def joined(x: Any) -> Any:
+    """Texts and heads as one axis."""
+    return x.flatten(0, 1)
+
+
+def soft(scores: Any) -> Any:
+    return scores.softmax(-1)
+
+
+class Inner(nn.Module):
+    """Dot products alone, as a module that has no parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.softmax = nn.Softmax(dim=-1)
+
+    def forward(self, queries: Any, keys: Any, values: Any) -> Any:
+        return self.softmax(queries @ keys.transpose(1, 2) * SCALE) @ values
+
+
+def softmax_of_rows(q: Any, k: Any, v: Any) -> Any:
+    return (soft(joined(q) @ joined(k).transpose(1, 2) * SCALE) @ joined(v)).view(v.shape)
+
+
+def kernel_of_rows(q: Any, k: Any, v: Any) -> Any:
+    return F.scaled_dot_product_attention(joined(q), joined(k), joined(v)).view(v.shape)
+
+
+def queries_before_heads(q: Any, k: Any, v: Any) -> Any:
+    return torch.einsum("bqhk,bhkd->bhqd", soft(torch.einsum("bhqd,bhkd->bqhk", q, k) * SCALE), v)
+
+
+def turned_by_einsum(q: Any, k: Any, v: Any) -> Any:
+    return torch.einsum("bqhk->bhqk", torch.einsum("bhqk->bqhk", soft(q @ k.transpose(2, 3) * SCALE))) @ v
+
+
+def both_transposed(q: Any, k: Any, v: Any) -> Any:
+    return (v.transpose(2, 3) @ soft(q @ k.transpose(2, 3) * SCALE).transpose(2, 3)).transpose(2, 3)
+
+
+@pytest.mark.parametrize("attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed, turned_by_einsum])
+def test_texts_heads_and_queries_are_told_apart_without_a_number_of_heads(attend: Attend) -> None:
+    recording, queries, keys = captured(attend)
+    assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE
+    assert "not checked" not in repr(recording)
+
+
+def test_dot_products_in_a_module_of_their_own_have_the_heads_of_the_module_that_projects() -> None:
+    class AroundAttention(OwnAttention):
+        def __init__(self) -> None:
+            super().__init__(lambda q, k, v: self.attention(joined(q), joined(k), joined(v)).view(v.shape))
+            self.attention = Inner()
+
+    torch.manual_seed(0)
+    attention, x = AroundAttention(), torch.randn(N_TEXTS, N_TOKENS, 16)
+    queries, keys, _ = attention.parts(x).detach()
+    recording = attlas.capture(nn.Sequential(attention).eval(), (x,))
+    assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE
+
+
+def test_queries_that_all_texts_or_heads_share_are_spread_over_them() -> None:
+    for axis in (0, 1):
+        recording, queries, keys = captured(lambda q, k, v: F.scaled_dot_product_attention(q.narrow(axis, 0, 1), k, v))
+        shared = queries.narrow(axis, 0, 1).expand_as(keys)
+        assert difference(recording, {("encoder", 0): soft(scores(shared, keys))}) <= CLOSE
+
+
+def features(q: Any, k: Any, v: Any) -> Any:
+    return soft(q) @ (k.transpose(2, 3) @ v)
+
+
+def tokens_of_features(q: Any, k: Any, v: Any) -> Any:
+    return q @ (soft(k.transpose(2, 3)) @ v)
+
+
+def channels(q: Any, k: Any, v: Any) -> Any:
+    return (soft(q.transpose(2, 3) @ k) @ v.transpose(2, 3)).transpose(2, 3)
+
+
+def channels_in_the_kernel(q: Any, k: Any, v: Any) -> Any:
+    return F.scaled_dot_product_attention(*(x.transpose(2, 3) for x in (q, k, v))).transpose(2, 3)
+
+
+def talking_heads(q: Any, k: Any, v: Any) -> Any:
+    return torch.einsum("bhqk,hg->bgqk", soft(q @ k.transpose(2, 3)), torch.full((N_HEADS, N_HEADS), 0.25)) @ v
+
+
+def heads_before_texts(q: Any, k: Any, v: Any) -> Any:
+    return torch.einsum("hbqk,bhkd->bhqd", soft(torch.einsum("bhqd,bhkd->hbqk", q, k)), v)
+
+
+def one_head_at_a_time(q: Any, k: Any, v: Any) -> Any:
+    return torch.stack([F.scaled_dot_product_attention(q[:, head], k[:, head], v[:, head]) for head in range(N_HEADS)], 1)
+
+
+@pytest.mark.parametrize(
+    ("attend", "sizes", "said"),
+    [
+        (features, {"n_tokens": D_HEAD}, "linear attention"),
+        (features, {"d_head": N_TEXTS}, "linear attention"),
+        (tokens_of_features, {}, "linear attention"),
+        (tokens_of_features, {"n_tokens": D_HEAD}, "linear attention"),
+        (channels, {}, "from channels to channels"),
+        (channels_in_the_kernel, {}, "from channels to channels"),
+        (talking_heads, {}, "changes its weights after the softmax"),
+        (heads_before_texts, {}, "with 2 texts"),
+        (heads_before_texts, {"n_texts": N_HEADS}, "an order that cannot be told"),
+        (queries_before_heads, {"n_tokens": N_HEADS}, "an order that cannot be told"),
+        (one_head_at_a_time, {}, "more than once"),
+    ],
+)
+def test_what_is_no_map_from_tokens_to_tokens_or_may_be_another_is_refused(attend: Attend, sizes: dict[str, int], said: str) -> None:
+    with pytest.raises(attlas.CaptureError, match=said):
+        captured(attend, **sizes)
+
+
+def test_a_module_that_calls_the_kernel_twice_with_the_same_queries_and_keys_has_one_map() -> None:
+    """Differential attention: each half of the values is weighed alike."""
+    model, inputs = made("DiffLlamaForCausalLM", **DECODER), {"input_ids": ids(2, 11), "use_cache": False}
+    recording = attlas.capture(model, inputs)
+    assert difference(recording, stacked(eager(model)(**inputs, output_attentions=True).attentions, "decoder")) <= CLOSE
+
+
+@pytest.mark.parametrize("least", [-1e4, -1e9, torch.finfo(torch.float32).min])
+def test_large_numbers_below_zero_in_a_mask_hide_keys(least: float) -> None:
+    mask = torch.full((N_TOKENS, N_TOKENS), least).triu(1)
+    recording, queries, keys = captured(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+    assert difference(recording, {("decoder", 0): soft(scores(queries, keys) + mask)}) <= CLOSE
+    assert not np.triu(recording.map("decoder", 0, 0).weights(), 1).any()
+
+
+@pytest.mark.parametrize(("bias", "diagonal"), [(causal_upper_left, 1), (causal_lower_right, 1 + N_TOKENS - 3)])
+def test_masks_of_pytorch_that_have_no_numbers_are_read(bias: Any, diagonal: int) -> None:
+    def attend(q: Any, k: Any, v: Any) -> Any:
+        context = F.scaled_dot_product_attention(q[:, :, 3:], k, v, attn_mask=bias(3, N_TOKENS))
+        return F.pad(context, (0, 0, 3, 0))
+
+    recording, queries, keys = captured(attend)
+    hidden = torch.full((3, N_TOKENS), -torch.inf).triu(diagonal)
+    assert difference(recording, {("cross", 0): soft(scores(queries[:, :, 3:], keys) + hidden)}) <= CLOSE
+
+
+def test_a_softmax_beside_a_kernel_is_named_where_it_multiplies_values() -> None:
+    def both(q: Any, k: Any, v: Any) -> Any:
+        return F.scaled_dot_product_attention(q, k, v) - 0.5 * soft(q @ k.transpose(2, 3)) @ v
+
+    recording, _, _ = captured(both)
+    assert "a softmax beside the kernel not captured" in repr(recording)
+
+
+def test_dropout_is_in_the_line() -> None:
+    recording, _, _ = captured(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=0.3))
+    assert repr(recording).endswith(" · dropout was on>")
+
+
+@pytest.mark.parametrize("family", ["deberta", "bloom", "gpt_neo"])
+def test_a_text_of_one_token_has_a_map_of_one_weight(family: str) -> None:
+    for layer in attlas.capture(MODELS[family](), ids(1, 1)).layers:
+        assert (layer.weights() == 1).all() and layer.weights().shape[2:] == (1, 1)
+
+
+def test_a_generation_without_a_cache_is_refused_where_a_softmax_alone_is_seen() -> None:
+    with pytest.raises(attlas.CaptureError, match="use_cache=False"):
+        attlas.capture(MODELS["bloom"](), ids(1, 5), generate={"max_new_tokens": 3, "use_cache": False, "pad_token_id": 0})
+
+
+def test_pieces_of_a_text_that_one_module_reads_are_no_layers() -> None:
+    """CANINE reads characters a window at a time; two windows of a model of two layers were taken for them."""
+    model = made("CanineModel", **SMALL, local_transformer_stride=16, downsampling_rate=4)
+    with pytest.raises(attlas.CaptureError, match="initial_char_encoder.* ran more than once"):
+        attlas.capture(model, ids(1, 32))
+
+
+def test_an_encoder_whose_weights_are_all_alike_is_none_that_looks_back() -> None:
+    recording, _, _ = captured(lambda q, k, v: soft(0 * q @ k.transpose(2, 3)) @ v)
+    assert recording.kinds == ("encoder",)
+
+
+def test_a_module_called_attention_with_one_matrix_is_not_missed() -> None:
+    model = made("MobileBertModel", **{**SMALL, "intermediate_size": 32}, embedding_size=16, intra_bottleneck_size=32)
+    assert "not captured" not in repr(attlas.capture(model, ids(1, 5)))
+
+
+class Head(nn.Module):
+    """One head, a module of its own, that sees no later token."""
+
+    def __init__(self, kernel: bool) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.key, self.query, self.value = (nn.Linear(16, 4, bias=False) for _ in range(3))
+
+    def forward(self, x: Any) -> Any:
+        if self.kernel:
+            return F.scaled_dot_product_attention(self.query(x)[:, None], self.key(x)[:, None], self.value(x)[:, None], is_causal=True)[:, 0]
+        return self.weights(x) @ self.value(x)
+
+    def weights(self, x: Any) -> Any:
+        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        return soft((self.query(x) @ self.key(x).transpose(1, 2) / 2).masked_fill(later, -torch.inf))
+
+
+class MultiHeadAttention(nn.Module):
+    def __init__(self, kernel: bool) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(Head(kernel) for _ in range(N_HEADS))
+
+    def forward(self, x: Any) -> Any:
+        return x + torch.cat([head(x) for head in self.heads], -1)
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+def test_heads_that_are_modules_of_their_own_are_the_heads_of_their_layer(kernel: bool) -> None:
+    torch.manual_seed(0)
+    blocks = [MultiHeadAttention(kernel) for _ in range(2)]
+    x = torch.randn(N_TEXTS, N_TOKENS, 16)
+    recording = attlas.capture(nn.Sequential(*blocks).eval(), (x,))
+    with torch.no_grad():
+        inputs = [x, blocks[0](x)]
+        wanted = [torch.stack([head.weights(y) for head in block.heads], 1) for block, y in zip(blocks, inputs)]  # type: ignore[operator]
+    assert [(layer.kind, layer.index, layer.n_heads) for layer in recording.layers] == [("decoder", at, N_HEADS) for at in range(2)]
+    assert difference(recording, {("decoder", at): weights for at, weights in enumerate(wanted)}) <= CLOSE
+
+
+def test_layers_of_one_head_that_follow_each_other_stay_layers() -> None:
+    class OneAttention(Head):
+        def forward(self, x: Any) -> Any:
+            return x + super().forward(x).repeat(1, 1, 4)
+
+    recording = attlas.capture(nn.Sequential(OneAttention(False), OneAttention(False)).eval(), (torch.randn(1, N_TOKENS, 16),))
+    assert [(layer.index, layer.n_heads) for layer in recording.layers] == [(0, 1), (1, 1)]
