@@ -172,6 +172,20 @@ fn maps_of_gradients_are_recorded_and_drawn_like_any() {
         let words = ["draw", "map", "run.safetensors", "--kind", "cross", "--quantity", quantity, "-o", "a.svg"];
         Command::new(words).in_folder(&folder).run().succeeds();
     }
+    let export = |quantity: &str, more: &[&str]| {
+        let words = ["export", "run.safetensors", "--quantity", quantity, "--kind", "encoder", "-o", "maps.json"];
+        Command::new(words.iter().chain(more)).in_folder(&folder).run()
+    };
+    for (quantity, name) in [("gradient-weight", "gradient_weight"), ("relevance", "relevance"), ("rollout", "rollout")]
+    {
+        export(quantity, &[]).succeeds();
+        let text = fs::read_to_string(folder.path().join("maps.json")).expect("maps");
+        let value: Value = serde_json::from_str(&text).expect("JSON");
+        let n_layers = value[format!("encoder_{name}")][name].as_array().map(Vec::len);
+        assert_eq!(n_layers, Some(3), "{quantity}");
+    }
+    assert!(export("norm", &[]).fails(3).contains("`attlas record --quantity norm` keeps it"));
+    assert!(export("relevance", &["--flow-tokens", "9"]).fails(2).contains("--flow-tokens is for --quantity flow"));
     let idle = Command::new(["draw", "map", APPLE, "--position", "4", "-o", "b.svg"]).in_folder(&folder).run();
     assert!(idle.fails(2).contains("--position is for --quantity"), "{}", idle.stderr);
     let same =

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use attlas::arrays::{self, ImageGrid, ImportOptions, Reading, Selection, export, import};
-use attlas::{Error, Factored, Kind, Numbers, Recording, TokenRole, Tokens, Traces, Weights};
+use attlas::{Error, Factored, Kind, Numbers, Quantity, Recording, TokenRole, Tokens, Traces, Weights};
 
 fn one_text() -> Recording {
     let mut recording = common::translation();
@@ -102,6 +102,33 @@ fn csv_and_json_hold_the_selected_tile() {
     assert_eq!(value["decoder_cross"]["shape"], serde_json::json!([1, 1, 2, 2]));
     assert_eq!(value["decoder_cross"]["weights"][0][0][1][0].as_f64().unwrap() as f32, map.row(2)[2]);
     assert_eq!(value["source_tokens"], serde_json::json!(["s2", "s3"]));
+}
+
+#[test]
+fn maps_of_another_quantity_are_written_under_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recording = one_text();
+    let shape = recording.layers[0].shape;
+    let numbers: Vec<f32> = (0..shape.n_queries * shape.n_keys).map(|cell| cell as f32 / 64.0).collect();
+    let rollout = attlas::analysis::whole_layer(&recording.layers[0], Quantity::Rollout, numbers.clone());
+    recording.layers.push(rollout);
+    let write = |name: &str, quantity: Quantity| {
+        let path = folder.path().join(name);
+        export(&recording, &Selection { quantity, ..Selection::default() }, &path)?;
+        Ok::<_, Error>(std::fs::read_to_string(&path).unwrap())
+    };
+    let value: serde_json::Value = serde_json::from_str(&write("a.json", Quantity::Rollout).unwrap()).unwrap();
+    let row: Vec<f32> = serde_json::from_value(value["encoder_rollout"]["rollout"][0][0][1].clone()).unwrap();
+    assert_eq!(row, numbers[shape.n_keys..2 * shape.n_keys]);
+    assert!(value.get("encoder").is_none() && value.get("decoder_cross").is_none(), "{value}");
+    let csv = write("a.csv", Quantity::Rollout).unwrap();
+    assert!(csv.starts_with("text,kind,layer,head,query,key,query_token,key_token,rollout,predicted_token\n"), "{csv}");
+    assert_eq!(csv.lines().count(), 1 + numbers.len());
+    let refusal = write("b.json", Quantity::Flow).unwrap_err().to_string();
+    assert!(
+        refusal.starts_with("the recording keeps no map of attention flow; it has weights of encoder"),
+        "{refusal}"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! The dense weights of a recording, written map by map: nothing larger than one head's map is held.
+//! The dense maps of a recording, written one by one: nothing larger than one head's map is held.
 
+use std::borrow::Cow;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -10,11 +11,13 @@ use super::{EXPORT_KEY, ExportMetadata, extension, npy};
 use crate::output::write_aside;
 use crate::printable::csv_field;
 use crate::recording::{safetensors_header, write_f32};
-use crate::{AttentionMap, Error, Kind, Layer, Recording, Remedy, RowTokens, Tokens};
+use crate::{AttentionMap, Error, Kind, Layer, Quantity, Recording, Remedy, RowTokens, Tokens};
 
-/// Which weights to export; everything by default.
+/// Which maps to export; all weights by default.
 #[derive(Debug, Clone)]
 pub struct Selection {
+    /// What the maps are of.
+    pub quantity: Quantity,
     /// One kind of attention only.
     pub kind: Option<Kind>,
     /// One text of a batch only, with its padding.
@@ -27,13 +30,14 @@ pub struct Selection {
     pub rows: Option<Range<usize>>,
     /// Some keys only.
     pub columns: Option<Range<usize>>,
-    /// Bytes of weights that are written at most.
+    /// Bytes of maps that are written at most.
     pub max_bytes: u64,
 }
 
 impl Default for Selection {
     fn default() -> Selection {
         Selection {
+            quantity: Quantity::Weight,
             kind: None,
             item: None,
             layer: None,
@@ -82,6 +86,7 @@ struct DenseArray<'a> {
     recording: &'a Recording,
     name: String,
     shape: Vec<usize>,
+    quantity: Quantity,
     kind: Kind,
     items: Range<usize>,
     layers: Vec<&'a Layer>,
@@ -114,23 +119,28 @@ impl<'a> DenseArray<'a> {
     }
 }
 
-/// Writes the selected dense weights and the tokens to `path`, in the format its extension names.
+/// Writes the selected dense maps and the tokens to `path`, in the format its extension names.
 ///
 /// Weights of keys that a query does not see, by position, mask or padding, are 0. Where a recording has several stacks
-/// of a kind, those of the first are written; maps of other quantities are not.
+/// of a kind, those of the first are written.
 ///
 /// Of one text whose layers have the same shape, each kind is one array `[layers, heads, queries, keys]`, named
-/// `encoder`, `decoder_self`, `decoder_cross`; else each layer is one, `encoder.3`: `[batch, heads, queries, keys]`.
+/// `encoder`, `decoder_self`, `decoder_cross`; else each layer is one, `encoder.3`: `[batch, heads, queries, keys]`. Maps of
+/// another quantity than weights have its name behind that of their kind: `encoder_norm`, `encoder_norm.3`.
 ///
 /// # Errors
 /// When the selection names what does not exist, is larger than its limit, or the file cannot be written.
 pub fn export(recording: &Recording, selection: &Selection, path: &Path) -> Result<(), Error> {
     let format = Format::of(path)?;
-    let arrays = select(recording, selection)?;
+    let layers = chosen(recording, selection)?;
+    let arrays = select(recording, &layers, selection)?;
     let needed = arrays.iter().map(DenseArray::n_bytes).fold(0, u64::saturating_add);
     if needed > selection.max_bytes {
         return Err(Error::Limit {
-            what: "the dense weights".into(),
+            what: match selection.quantity {
+                Quantity::Weight => "the dense weights".into(),
+                other => format!("the dense maps of {}", other.words()),
+            },
             needed,
             limit: selection.max_bytes,
             remedy: Remedy::ChooseFewer,
@@ -152,46 +162,54 @@ impl Selection {
     }
 }
 
-fn select<'a>(recording: &'a Recording, selection: &Selection) -> Result<Vec<DenseArray<'a>>, Error> {
+/// The layers that are meant, of each kind.
+fn chosen<'a>(recording: &'a Recording, selection: &Selection) -> Result<Vec<(Kind, Vec<Cow<'a, Layer>>)>, Error> {
     let n_items = recording.items.len();
     if let Some(item) = selection.item.filter(|item| *item >= n_items) {
         return Err(Error::NoItem { item, n_items });
     }
-    let kinds = match selection.kind {
-        Some(kind) => vec![kind],
-        None => {
-            recording.default_kind()?; // refuses a recording of other maps than attention weights
-            recording.kinds()
+    let quantity = selection.quantity;
+    recording.default_kind_in(quantity)?; // refuses a recording of other maps
+    let of_kind = |kind: Kind| match (selection.layer, selection.kind) {
+        (Some(index), Some(_)) => Ok(vec![recording.layer_in(quantity, kind, index)?]),
+        // without a kind, a kind that lacks the layer is left out, unless all do
+        (Some(index), None) => {
+            Ok(recording.layers_in(quantity, kind).into_iter().filter(|layer| layer.index == index).collect())
+        }
+        (None, _) => {
+            recording.last_layer_in(quantity, kind)?; // says which kinds there are
+            Ok(recording.layers_in(quantity, kind))
         }
     };
+    let kinds = selection.kind.map_or_else(|| recording.kinds_in(quantity), |kind| vec![kind]);
+    let all = kinds.iter().map(|kind| Ok((*kind, of_kind(*kind)?))).collect::<Result<Vec<_>, Error>>()?;
+    if let (true, Some(index), Some(kind)) =
+        (all.iter().all(|(_, layers)| layers.is_empty()), selection.layer, kinds.first())
+    {
+        recording.layer_in(quantity, *kind, index)?; // says which layers there are
+    }
+    Ok(all)
+}
+
+/// The arrays that layers of each kind are written as.
+fn select<'a>(
+    recording: &'a Recording,
+    chosen: &'a [(Kind, Vec<Cow<'a, Layer>>)],
+    selection: &Selection,
+) -> Result<Vec<DenseArray<'a>>, Error> {
     let mut arrays = Vec::new();
-    for kind in kinds {
-        let layers: Vec<&Layer> = match (selection.layer, selection.kind) {
-            (Some(index), Some(_)) => vec![recording.layer(kind, index)?],
-            // without a kind, a kind that lacks the layer is left out, unless all do
-            (Some(index), None) => recording.layers_of(kind).filter(|layer| layer.index == index).collect(),
-            (None, _) => recording.layers_of(kind).collect(),
-        };
-        if layers.is_empty() && selection.kind.is_some() {
-            recording.layer(kind, 0)?; // says which kinds there are
-        }
+    for (kind, layers) in chosen {
+        let layers: Vec<&Layer> = layers.iter().map(Cow::as_ref).collect();
         let alike = layers.windows(2).all(|pair| pair[0].shape.n_heads == pair[1].shape.n_heads);
         if selection.items(recording).len() == 1 && alike && !layers.is_empty() {
-            arrays.push(dense_array(recording, selection, kind, &layers, None)?);
+            arrays.push(dense_array(recording, selection, *kind, &layers, None)?);
         } else {
             for layer in layers {
-                arrays.push(dense_array(recording, selection, kind, &[layer], Some(layer.index))?);
+                arrays.push(dense_array(recording, selection, *kind, &[layer], Some(layer.index))?);
             }
         }
     }
-    match (arrays.is_empty(), selection.layer, recording.kinds().first()) {
-        (true, Some(index), Some(kind)) => Err(recording
-            .layer(*kind, index)
-            .map(|_| arrays)
-            .err()
-            .unwrap_or(Error::Inconsistent(format!("the recording has no layer {index}")))),
-        _ => Ok(arrays),
-    }
+    Ok(arrays)
 }
 
 fn dense_array<'a>(
@@ -210,14 +228,16 @@ fn dense_array<'a>(
     }
     let items = selection.items(recording);
     let outer = if of_batch.is_some() { items.len() } else { layers.len() };
-    let name = match of_batch {
-        Some(index) => format!("{}.{index}", kind.array_name()),
-        None => kind.array_name().to_string(),
+    let of_kind = match selection.quantity {
+        Quantity::Weight => kind.array_name().to_owned(),
+        other => format!("{}_{}", kind.array_name(), other.name()),
     };
+    let name = of_batch.map_or_else(|| of_kind.clone(), |index| format!("{of_kind}.{index}"));
     Ok(DenseArray {
         recording,
         name,
         shape: vec![outer, heads.len(), rows.len(), columns.len()],
+        quantity: selection.quantity,
         kind,
         items,
         layers: layers.to_vec(),
@@ -243,7 +263,7 @@ struct Labels<'a> {
 
 impl<'a> Labels<'a> {
     fn of(recording: &'a Recording, selection: &Selection) -> Labels<'a> {
-        let kinds = selection.kind.map_or(recording.kinds(), |kind| vec![kind]);
+        let kinds = selection.kind.map_or_else(|| recording.kinds_in(selection.quantity), |kind| vec![kind]);
         let labels = |side: fn(&'a crate::Item) -> &'a Tokens, range: Option<&Range<usize>>| {
             let row = |item: &'a crate::Item| {
                 let labels: Vec<&str> = side(item).labels().collect();
@@ -361,10 +381,12 @@ fn write_safetensors(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &
     Ok(())
 }
 
-/// `text,kind,layer,head,query,key,query_token,key_token,weight,predicted_token`: one line per weight (RFC 4180). A row of a
-/// decoder has read one token and predicts another; what it predicts is empty where that is not known.
+/// `text,kind,layer,head,query,key,query_token,key_token,weight,predicted_token`: one line per cell (RFC 4180); of another quantity
+/// its name stands for `weight`. A row of a decoder has read one token and predicts another; what it predicts is empty where that
+/// is not known.
 fn write_csv(file: &mut impl Write, arrays: &[DenseArray<'_>]) -> io::Result<()> {
-    writeln!(file, "text,kind,layer,head,query,key,query_token,key_token,weight,predicted_token")?;
+    let number = arrays.first().map_or(Quantity::Weight, |array| array.quantity).name();
+    writeln!(file, "text,kind,layer,head,query,key,query_token,key_token,{number},predicted_token")?;
     for array in arrays {
         for map in array.maps() {
             let (item, map) = map?;
@@ -400,10 +422,11 @@ fn write_json(file: &mut impl Write, arrays: &[DenseArray<'_>], tokens: &Labels<
         let comma = if index == 0 { "" } else { "," };
         write!(
             file,
-            "{comma}\n{}:{{\"layers\":{},\"shape\":{},\"weights\":[",
+            "{comma}\n{}:{{\"layers\":{},\"shape\":{},\"{}\":[",
             json!(array.name),
             json!(array.indices()),
-            json!(array.shape)
+            json!(array.shape),
+            if array.quantity == Quantity::Weight { "weights" } else { array.quantity.name() }
         )?;
         let n_heads = array.shape[1];
         for (position, map) in array.maps().enumerate() {

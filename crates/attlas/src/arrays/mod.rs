@@ -1,7 +1,7 @@
 //! Dense arrays, in and out: NumPy's `.npy` and `.npz`, safetensors, CSV, JSON.
 //!
 //! [`read`] and [`import`] make a [`Recording`](crate::Recording) of attention weights that came from elsewhere;
-//! [`export`] writes the dense weights of a recording.
+//! [`export`] writes the dense maps of a recording.
 
 mod axes;
 mod causes;
