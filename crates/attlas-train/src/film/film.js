@@ -33,8 +33,8 @@ palette.forEach((colour, i) => { bar.fillStyle = "rgb(" + colour + ")"; bar.fill
 let widest = 0;
 const images = film.heads.map(head => {
   const rows = head.rows.length, columns = head.columns.length;
-  // rows no lower than their labels, and room for the slanting label of the last column
-  const left = 74, top = 66, right = 40, size = 10, cell = Math.max(size + 1, Math.min(24, 200 / Math.max(rows, columns) + 4));
+  // cells no narrower than slanting labels are apart, and room for that of the last column
+  const left = 74, top = 66, right = 40, size = 10, cell = Math.max(1.25 * size, Math.min(24, 200 / Math.max(rows, columns) + 4));
   const width = left + columns * cell + right, height = top + rows * cell + 6;
   widest = Math.max(widest, width);
   const svg = node("svg", { viewBox: "0 0 " + width + " " + height, role: "img", "aria-label": head.kind + " head " + head.name });
