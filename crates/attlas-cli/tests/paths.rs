@@ -60,6 +60,15 @@ fn a_recording_keeps_norms_as_one_number_per_key_and_draws_them_without_the_mode
 }
 
 #[test]
+fn quantities_of_texts_of_different_lengths_pass_their_checks() {
+    let folder = folder();
+    for quantities in ["norm,alti,rollout", "norm-residual", "norm-layernorm,contribution"] {
+        let words = ["record", APPLE, "A cat.", "--quantity", quantities, "-o", "run.safetensors"];
+        Command::new(words).in_folder(&folder).run().succeeds();
+    }
+}
+
+#[test]
 fn a_recording_of_one_form_of_a_quantity_is_not_drawn_as_another() {
     let folder = folder();
     for (kept, other, found) in [
