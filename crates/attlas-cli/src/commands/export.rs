@@ -95,7 +95,9 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
         is_kind && is_one(arguments.layer, layer.index) && is_one(arguments.head, head)
     };
     let items = arguments.item.map_or(0..recording.items.len(), |item| item..item + 1);
-    Ok(checks::outcome(complaint(&recording.check_heads(items, is_chosen)?).as_deref()))
+    let behind = checks::complaint_of_weights_behind(&recording, quantity, items.clone())?;
+    let found = behind.or(complaint(&recording.check_heads(items, is_chosen)?));
+    Ok(checks::outcome(found.as_deref()))
 }
 
 /// The recording, with the maps that are asked for.
