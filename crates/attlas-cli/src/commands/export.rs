@@ -86,8 +86,8 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
         columns: arguments.columns.as_ref().map(|span| span.range(end(|layer| layer.shape.n_keys))),
         max_bytes: arguments.max_bytes,
     };
-    say_not_written(&recording, quantity);
     arrays::export(&recording, &selection, &arguments.output)?;
+    say_not_written(&recording, quantity);
     writeln!(terminal, "{}", printable(&arguments.output.display().to_string()))?;
     let is_chosen = |layer: &Layer, head: usize| {
         let is_one = |asked: Option<usize>, this: usize| asked.is_none_or(|asked| asked == this);
