@@ -1,7 +1,7 @@
 // The switches: which view, how maps are drawn, what of the text is shown.
 
 import { el } from "./dom.ts";
-import { segmentsOf } from "./look.ts";
+import { isPieceOf, segmentsOf } from "./look.ts";
 import type { Model } from "./model.ts";
 import { partName } from "./said.ts";
 import type { State } from "./state.ts";
@@ -78,7 +78,7 @@ export class Controls {
       scale: view.switches.includes("scale"),
       range: view.switches.includes("range"),
       pool: view.switches.includes("pool") && Math.max(tokens.rows.length, tokens.columns.length) > 96,
-      words: [tokens.rows, tokens.columns].some((axis) => axis.some((token, index) => token.word !== null && token.word === axis[index - 1]?.word)),
+      words: [tokens.rows, tokens.columns].some((axis) => axis.some((token, index) => index > 0 && isPieceOf(token, axis[index - 1]!))),
       rows: view.switches.includes("rows") && model.predicts(state),
       from: fromParts!.length > 0,
       to: toParts!.length > 0,
