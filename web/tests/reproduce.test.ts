@@ -14,7 +14,7 @@ const sourceOf = (text: string, model: string, n_items = 1, method = "greedy"): 
     items: Array.from({ length: n_items }, () => ({ source: tokens(text), target: tokens("t"), predicted: [] })),
     layers: [{ kind: "cross", index: 2, n_heads: 8 }],
     open: { kind: "cross", layer: 2, head: 4 },
-    provenance: { model, method },
+    provenance: { model, method, notes: [] as string[] },
   }) as unknown as Atlas;
 
 test("a command draws the view; what the shell would read is quoted", () => {
@@ -31,6 +31,35 @@ test("of several texts, or arrays from elsewhere, a recording is named", () => {
   assert.match(pythonOf(stateFromHash("#item=1", several), several), /attlas\.open\("run\.safetensors"\)\nweights = rec\.map\("cross", 2, 4, item=1\)\.weights/);
   const imported = sourceOf("a", "m", 1, "imported");
   assert.match(commandOf(stateFromHash("", imported), imported), /run\.safetensors/);
+});
+
+test("what else was done in a run is not left out: its recording is named", () => {
+  const source = sourceOf("a", "the embedded English–French translator");
+  source.provenance.notes.push("L1H4 of cross-attention was knocked out: its output was set to 0");
+  const state = stateFromHash("", source);
+  assert.match(commandOf(state, source), /^attlas draw map run\.safetensors --kind cross/);
+  assert.match(pythonOf(state, source), /attlas\.open\("run\.safetensors"\)/);
+});
+
+test("other numbers than weights are asked for by name, and of all heads together without a head", () => {
+  const source = sourceOf("a", "the embedded English–French translator");
+  const [cross] = source.layers;
+  source.layers.push({ ...cross!, quantity: "norm" }, { ...cross!, quantity: "norm_sum", n_heads: 1 }, { ...cross!, quantity: "gradient_weight" });
+  const of = (quantity: string): string[] => [commandOf, pythonOf].map((made) => made(stateFromHash(`#quantity=${quantity}`, source), source));
+  const [command, python] = of("norm");
+  assert.equal(command, "attlas draw map 'a' --kind cross --layer 2 --head 4 --quantity norm -o L2H4.svg");
+  assert.match(python!, /attlas\.record\("a", quantities=\["norm"\]\)\nweights = rec\.map\("cross", 2, 4, quantity="norm"\)\.weights/);
+  assert.match(of("norm_sum")[0]!, /'a' --kind cross --layer 2 --quantity norm-sum -o/);
+  assert.match(of("norm_sum")[1]!, /rec\.map\("cross", 2, quantity="norm-sum"\)/);
+  assert.match(of("gradient_weight")[0]!, /^attlas draw map run\.safetensors .* --quantity gradient-weight/, "of which prediction, the recording says");
+});
+
+test("the part that is seen is drawn, and the heads of a layer, or one across the layers", () => {
+  const source = sourceOf("a", "the embedded English–French translator");
+  const of = (hash: string): string => commandOf(stateFromHash(hash, source), source);
+  assert.match(of("#zoom=2-6+1-4"), / --rows 2:6 --columns 1:4 -o/);
+  assert.match(of("#view=heads"), /^attlas draw heads 'a' --kind cross --layer 2 -o/);
+  assert.match(of("#view=across"), /^attlas draw layers 'a' --kind cross --head 4 -o/);
 });
 
 test("Python is given the text as a string that cannot end early", () => {
