@@ -28,7 +28,7 @@ import type { Source } from "./source.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
 import { clamped, hashFromState, stateFromHash, usualRows, type HeadId, type State } from "./state.ts";
 import { takeableOf } from "./takeable.ts";
-import { visibleText } from "./text.ts";
+import { shortened, visibleText } from "./text.ts";
 import { Thumbnails } from "./thumbnails.ts";
 import { Tip } from "./tip.ts";
 import { VIEWS } from "./views/list.ts";
@@ -114,7 +114,7 @@ export class App {
     }
     atlas.items.forEach((item, index) => {
       const text = item.source.text || item.target.text || item.source.tokens.map((token) => token.text).join(" ");
-      this.items.append(el("option", { value: index }, `${index}: ${visibleText(text).slice(0, 80)}`));
+      this.items.append(el("option", { value: index }, `${index}: ${shortened(visibleText(text), 80)}`));
     });
     const picker = el("label", { class: "picker" }, "text ", this.items);
     picker.hidden = atlas.items.length < 2;
@@ -122,7 +122,7 @@ export class App {
       "header",
       {},
       el("p", { class: "wordmark" }, "attlas"),
-      el("h1", {}, tokenText(visibleText(headline(atlas)), "model-name")),
+      el("h1", {}, tokenText(shortened(visibleText(headline(atlas)), 120), "model-name")),
       picker,
       this.theme,
     );

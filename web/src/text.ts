@@ -25,6 +25,12 @@ export function visibleText(text: string): string {
   return visible.join("");
 }
 
+/** The first signs of a text, and an ellipsis where there are more. */
+export function shortened(text: string, most: number): string {
+  const signs = [...text];
+  return signs.length > most ? `${signs.slice(0, most).join("")}…` : text;
+}
+
 function pictureOf(code: number): string {
   if (code < 0x20) return String.fromCodePoint(0x2400 + code);
   return code === 0x7f ? "␡" : `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;

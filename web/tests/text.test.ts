@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { COLOURS, colourAt, fraction, ticks } from "../src/colour.ts";
-import { formatCell, formatNumber, formatPercent, formatWeight, visibleText } from "../src/text.ts";
+import { formatCell, formatNumber, formatPercent, formatWeight, shortened, visibleText } from "../src/text.ts";
 
 test("marks that cannot be seen are shown as pictures of themselves", () => {
   assert.equal(visibleText("a\nb"), "a␊b");
@@ -19,6 +19,12 @@ test("marks that cannot be seen are shown as pictures of themselves", () => {
 
 test("ordinary text of any script is left as it is", () => {
   for (const text of ["don't", "שלום", "مرحبا", "नमस्ते", "猫", "👩‍🚀", "می‌خواهم", "<b>&amp;"]) assert.equal(visibleText(text), text);
+});
+
+test("a long text is cut between its signs, not within one", () => {
+  assert.equal(shortened("a cat", 5), "a cat");
+  assert.equal(shortened("a cat sat", 5), "a cat…");
+  assert.equal(shortened("😀😀😀", 2), "😀😀…");
 });
 
 test("a weight has four digits after the point, and a tiny one says how tiny", () => {
