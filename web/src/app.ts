@@ -5,10 +5,10 @@ import { BothTexts } from "./both_texts.ts";
 import { ColourBar } from "./colourbar.ts";
 import { Colours } from "./colours.ts";
 import { Controls } from "./controls.ts";
-import { headName, KIND_TITLES, tilesOf, type Atlas, type Standout } from "./data.ts";
+import { isOfLayer, KIND_TITLES, mapName, tilesOf, type Atlas, type Standout } from "./data.ts";
 import { DescriptionPanel } from "./description.ts";
 import { breath, el, isCompact, tokenText } from "./dom.ts";
-import { effectDetail, effectOf, effectText } from "./effects.ts";
+import { effectDetail, effectText } from "./effects.ts";
 import { chosenOf, stateAsked, Surroundings } from "./embed.ts";
 import { removedOf } from "./hidden.ts";
 import { Jump } from "./jump.ts";
@@ -355,13 +355,14 @@ export class App {
 
   private nameHead(): void {
     const { state, model } = this;
-    this.title.replaceChildren(el("span", { class: "name" }, headName(state.layer, state.head)), ` ${KIND_TITLES[state.kind]}`);
+    const together = isOfLayer(model.atlas, state) ? ", all heads together" : "";
+    this.title.replaceChildren(el("span", { class: "name" }, mapName(model.atlas, state)), ` ${KIND_TITLES[state.kind]}${together}`);
     const badge = (one: Standout): HTMLElement => el("span", { class: "remark", title: scoreDetail(one) }, visibleText(scoreText(one)));
     const badges = model.standouts(state, state.layer, state.head).map(badge);
-    const effect = effectOf(model.atlas, state.kind, state);
+    const effect = model.effect(state, state);
     if (effect !== undefined) badges.push(el("span", { class: "remark", title: effectDetail(model.atlas, effect) }, effectText(model.atlas, effect)));
-    const together = badges.length > 0 ? textsTogether(model.atlas.items.length) : "";
-    this.remarks.replaceChildren(...badges, together === "" ? "" : ` (${together})`);
+    const texts = badges.length > 0 ? textsTogether(model.atlas.items.length) : "";
+    this.remarks.replaceChildren(...badges, texts === "" ? "" : ` (${texts})`);
   }
 
   /** Says what cells are, and how much is hidden. */

@@ -1,7 +1,7 @@
 // What shows the present view elsewhere: a table of its numbers, a command line, a line of Python.
 
 import type { Atlas } from "./data.ts";
-import { headName, layerOf } from "./data.ts";
+import { isOfLayer, mapName } from "./data.ts";
 import type { State } from "./state.ts";
 import { usualRows } from "./state.ts";
 import type { ShownMap } from "./picture.ts";
@@ -22,8 +22,14 @@ export function csvOf(shown: ShownMap): string {
   return `${[[cell("query \\ key"), ...shown.keys.labels.map(cell)].join(","), ...rows].join("\r\n")}\r\n`;
 }
 
-/** Quantities about one prediction; a page does not know which. */
-const EXPLAIN = ["gradient_weight", "relevance"];
+/** What a recording's notes say of its maps, and how these are asked for. */
+const VARIANTS: Record<string, string> = {
+  "norms of what all heads of a layer add together": "norm-sum",
+  "norms of what all heads of a layer add together, the residual stream on the diagonal": "norm-residual",
+  "norms of what all heads of a layer add together, the residual stream on the diagonal, behind the layer norm": "norm-layernorm",
+  "contributions of the states that enter each layer (ALTI), feed-forwards left out": "contribution",
+  "contributions of the model's input tokens, through all layers up to this one (ALTI), feed-forwards left out": "alti",
+};
 /** What pictures of the command line are called, by the view that is like them. */
 const PICTURES: Record<string, string> = { lines: "lines", heads: "heads", across: "layers" };
 
@@ -32,22 +38,13 @@ const PICTURES: Record<string, string> = { lines: "lines", heads: "heads", acros
 function isOfText({ items, provenance }: Atlas): boolean {
   const text = items.length === 1 ? items[0]!.source.text || items[0]!.target.text : "";
   const of_text = provenance.method === "greedy" || (provenance.method === "forward" && items[0]!.target.tokens.length * items[0]!.source.tokens.length === 0);
-  return text !== "" && of_text && provenance.notes.length === 0 && !/[\0\n\r]/.test(text);
-}
-
-/** Whether the present map is had by running the model on the text, with nothing but the quantity's name beside. */
-function isRunAgain({ quantity }: State, source: Atlas): boolean {
-  return isOfText(source) && !EXPLAIN.includes(quantity);
-}
-
-/** Whether the quantity is of all heads of a layer together. */
-function isOfLayer(state: State, source: Atlas): boolean {
-  return state.quantity !== "weight" && layerOf(source, state)?.n_heads === 1;
+  return text !== "" && of_text && provenance.notes.every((note) => note in VARIANTS) && !/[\0\n\r]/.test(text);
 }
 
 /** A quantity as it is named where it is asked for. */
-function nameOf(quantity: string): string {
-  return quantity.replaceAll("_", "-");
+function nameOf(quantity: string, { provenance }: Atlas): string {
+  const variants = provenance.notes.flatMap((note) => VARIANTS[note] ?? []);
+  return variants.find((name) => (name.startsWith("norm") ? "norm" : "contribution") === quantity) ?? quantity.replaceAll("_", "-");
 }
 
 /** Word by word for a shell. */
@@ -56,32 +53,32 @@ function quoted(text: string): string {
 }
 
 /** What names the text, or the recording, to a command. */
-function subjectOf(source: Atlas, isText: boolean): string[] {
+function subjectOf(source: Atlas): string[] {
   const { model } = source.provenance;
-  if (!isText) return [RECORDING];
+  if (!isOfText(source)) return [RECORDING];
   const { source: given, target } = source.items[0]!;
   return [quoted(given.text || target.text), ...(model === EMBEDDED ? [] : [`--model ${quoted(model)}`])];
 }
 
-/** The command that measures what the model's output loses without the present head; null where no model ran. */
+/** The command that measures what the model's output loses without the present head, or each of its layer; null where no model ran. */
 export function knockOutOf(state: State, source: Atlas): string | null {
   const { method, model } = source.provenance;
   if (method === "imported" || model === "") return null;
-  const subject = subjectOf(source, isOfText(source));
+  const subject = subjectOf(source);
   // of a recording, the command is told which model it is of
   if (subject.length === 1 && !isOfText(source) && model !== EMBEDDED) subject.push(`--model ${quoted(model)}`);
-  return ["attlas ablate", ...subject, `--heads ${state.kind}:${state.layer}.${state.head}`].join(" ");
+  return ["attlas ablate", ...subject, `--heads ${state.kind}:${state.layer}.${isOfLayer(source, state) ? "*" : state.head}`].join(" ");
 }
 
 /** The command that draws the present view as a file. */
 export function commandOf(state: State, source: Atlas): string {
   const picture = PICTURES[state.view] ?? "map";
-  const words = ["attlas draw", picture, ...subjectOf(source, isRunAgain(state, source))];
+  const words = ["attlas draw", picture, ...subjectOf(source)];
   if (state.item !== 0) words.push(`--text ${state.item}`);
   words.push(`--kind ${state.kind}`);
   if (picture !== "layers") words.push(`--layer ${state.layer}`);
-  if (picture !== "heads" && !isOfLayer(state, source)) words.push(`--head ${state.head}`);
-  if (state.quantity !== "weight") words.push(`--quantity ${nameOf(state.quantity)}`);
+  if (picture !== "heads" && !isOfLayer(source, state)) words.push(`--head ${state.head}`);
+  if (state.quantity !== "weight") words.push(`--quantity ${nameOf(state.quantity, source)}`);
   if (state.view !== "lines" && state.scale !== "linear" && state.scale !== "rank") words.push(`--scale ${state.scale}`);
   if (state.special === "hide") words.push("--special hide");
   if (state.silence === "show") words.push("--silence show");
@@ -89,7 +86,7 @@ export function commandOf(state: State, source: Atlas): string {
   if (state.rows !== usualRows(state.kind)) words.push(`--label-rows ${state.rows}`);
   // of a page of tiles, what is seen is named by tiles
   if (state.zoom !== null && source.pooled === undefined) words.push(`--rows ${state.zoom.queries.join(":")} --columns ${state.zoom.keys.join(":")}`);
-  words.push(`-o ${headName(state.layer, state.head)}.svg`);
+  words.push(`-o ${mapName(source, state)}.svg`);
   return words.join(" ");
 }
 
@@ -98,10 +95,10 @@ export function pythonOf(state: State, source: Atlas): string {
   const item = source.items[state.item]!;
   const text = JSON.stringify(item.source.text || item.target.text); // which Python reads, too
   const model = source.provenance.model === EMBEDDED ? "" : `, model=${JSON.stringify(source.provenance.model)}`;
-  const name = JSON.stringify(nameOf(state.quantity));
+  const name = JSON.stringify(nameOf(state.quantity, source));
   const [kept, of] = state.quantity === "weight" ? ["", ""] : [`, quantities=[${name}]`, `, quantity=${name}`];
-  const head = isOfLayer(state, source) ? "" : `, ${state.head}`;
-  const recording = isRunAgain(state, source) ? `attlas.record(${text}${model}${kept})` : `attlas.open("${RECORDING}")`;
+  const head = isOfLayer(source, state) ? "" : `, ${state.head}`;
+  const recording = isOfText(source) ? `attlas.record(${text}${model}${kept})` : `attlas.open("${RECORDING}")`;
   const which = state.item === 0 ? "" : `, item=${state.item}`;
   const words = state.words === "merged" ? ".words()" : "";
   const special = state.special === "hide" ? ".without_special()" : "";

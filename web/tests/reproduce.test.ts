@@ -44,14 +44,25 @@ test("what else was done in a run is not left out: its recording is named", () =
 test("other numbers than weights are asked for by name, and of all heads together without a head", () => {
   const source = sourceOf("a", "the embedded English–French translator");
   const [cross] = source.layers;
-  source.layers.push({ ...cross!, quantity: "norm" }, { ...cross!, quantity: "norm_sum", n_heads: 1 }, { ...cross!, quantity: "gradient_weight" });
+  source.layers.push({ ...cross!, quantity: "norm" }, { ...cross!, quantity: "rollout", n_heads: 1 });
   const of = (quantity: string): string[] => [commandOf, pythonOf].map((made) => made(stateFromHash(`#quantity=${quantity}`, source), source));
   const [command, python] = of("norm");
   assert.equal(command, "attlas draw map 'a' --kind cross --layer 2 --head 4 --quantity norm -o L2H4.svg");
   assert.match(python!, /attlas\.record\("a", quantities=\["norm"\]\)\nweights = rec\.map\("cross", 2, 4, quantity="norm"\)\.weights/);
-  assert.match(of("norm_sum")[0]!, /'a' --kind cross --layer 2 --quantity norm-sum -o/);
-  assert.match(of("norm_sum")[1]!, /rec\.map\("cross", 2, quantity="norm-sum"\)/);
-  assert.match(of("gradient_weight")[0]!, /^attlas draw map run\.safetensors .* --quantity gradient-weight/, "of which prediction, the recording says");
+  assert.match(of("rollout")[0]!, /'a' --kind cross --layer 2 --quantity rollout -o L2\.svg/);
+  assert.match(of("rollout")[1]!, /rec\.map\("cross", 2, quantity="rollout"\)/);
+  assert.match(knockOutOf(stateFromHash("#quantity=rollout", source), source)!, /--heads cross:2\.\*$/, "no head stands for all of them");
+});
+
+test("norms and contributions are asked for by what the recording says that they are", () => {
+  const source = sourceOf("a", "the embedded English–French translator");
+  source.layers.push({ ...source.layers[0]!, quantity: "norm", n_heads: 1 });
+  source.provenance.notes.push("norms of what all heads of a layer add together");
+  const state = stateFromHash("#quantity=norm", source);
+  assert.match(commandOf(state, source), /^attlas draw map 'a' --kind cross --layer 2 --quantity norm-sum -o/);
+  assert.match(pythonOf(state, source), /quantities=\["norm-sum"\].*\n.*rec\.map\("cross", 2, quantity="norm-sum"\)/);
+  source.provenance.notes.push("relevance for the logit of \"b\"");
+  assert.match(commandOf(state, source), /^attlas draw map run\.safetensors/, "of which prediction, the recording says");
 });
 
 test("the part that is seen is drawn, and the heads of a layer, or one across the layers", () => {
