@@ -1,22 +1,31 @@
 // What shows the present view elsewhere: a table of its numbers, a command line, a line of Python.
 
 import type { Atlas } from "./data.ts";
-import { isOfLayer, mapName } from "./data.ts";
+import { isOfLayer, layerOf, mapName } from "./data.ts";
 import type { State } from "./state.ts";
 import { usualRows } from "./state.ts";
 import type { ShownMap } from "./picture.ts";
+import { plainNumber, shortest } from "./text.ts";
 
 /** A recording whose name is not known to the page. */
 const RECORDING = "run.safetensors";
 /** What the embedded model is called in its recordings. */
 const EMBEDDED = "the embedded English–French translator";
 
+/** How the numbers of the present map are written in full: with all their digits, or with those that travelled. */
+export function writerOf(state: State, source: Atlas): (number: number) => string {
+  const layer = layerOf(source, state);
+  const stored = layer?.stored?.[state.item];
+  const isCut = stored?.storage === "coded" || (stored?.storage === "factored" && stored.groups.some(({ form }) => form === "rounded"));
+  return isCut ? (number) => plainNumber(number, layer?.unit) : shortest;
+}
+
 /** The map as CSV: keys across, queries down; masked cells are empty. Labels may not begin a formula in a spreadsheet. */
-export function csvOf(shown: ShownMap): string {
+export function csvOf(shown: ShownMap, write: (number: number) => string = shortest): string {
   const n = shown.keys.labels.length;
   const cell = (text: string): string => `"${(/^[=+\-@\t]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
   const rows = shown.queries.labels.map((label, row) => {
-    const numbers = shown.keys.labels.map((_, column) => (shown.masked[row * n + column] === 1 ? "" : String(shown.weights[row * n + column])));
+    const numbers = shown.keys.labels.map((_, column) => (shown.masked[row * n + column] === 1 ? "" : write(shown.weights[row * n + column]!)));
     return [cell(label), ...numbers].join(",");
   });
   return `${[[cell("query \\ key"), ...shown.keys.labels.map(cell)].join(","), ...rows].join("\r\n")}\r\n`;
@@ -38,7 +47,7 @@ const PICTURES: Record<string, string> = { lines: "lines", heads: "heads", acros
 function isOfText({ items, provenance }: Atlas): boolean {
   const text = items.length === 1 ? items[0]!.source.text || items[0]!.target.text : "";
   const of_text = provenance.method === "greedy" || (provenance.method === "forward" && items[0]!.target.tokens.length * items[0]!.source.tokens.length === 0);
-  return text !== "" && of_text && provenance.notes.every((note) => note in VARIANTS) && !/[\0\n\r]/.test(text);
+  return text !== "" && of_text && provenance.notes.every((note) => note in VARIANTS || /^a text has \d+ tokens; /.test(note)) && !/[\0\n\r]/.test(text);
 }
 
 /** A quantity as it is named where it is asked for. */

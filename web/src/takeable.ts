@@ -3,7 +3,7 @@
 import { KIND_TITLES, mapName } from "./data.ts";
 import { drawn } from "./drawn.ts";
 import { linesPicture, mapPicture, type ShownMap } from "./picture.ts";
-import { commandOf, csvOf, knockOutOf, pythonOf } from "./reproduce.ts";
+import { commandOf, csvOf, knockOutOf, pythonOf, writerOf } from "./reproduce.ts";
 import { axisNames } from "./said.ts";
 import type { Takeable } from "./save.ts";
 import { withoutToken } from "./server.ts";
@@ -32,7 +32,7 @@ export function takeableOf(now: Now, view: View, note: string): Takeable {
   return {
     name: `${mapName(model.atlas, state)}-${state.kind}`,
     picture,
-    csv: async () => csvOf((await partOf({ ...now, state: { ...state, scale: "linear" } }, Infinity)).shown),
+    csv: async () => csvOf((await partOf({ ...now, state: { ...state, scale: "linear" } }, Infinity)).shown, writerOf(state, model.atlas)),
     link: () => withoutToken(location.href.replace(/#.*$/, "")) + hashFromState(state, model.atlas),
     python: () => pythonOf(state, model.atlas),
     command: () => commandOf(state, model.atlas),

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Atlas } from "../src/data.ts";
-import { commandOf, csvOf, knockOutOf, pythonOf } from "../src/reproduce.ts";
+import { commandOf, csvOf, knockOutOf, pythonOf, writerOf } from "../src/reproduce.ts";
 import { stateFromHash } from "../src/state.ts";
 import type { ShownMap } from "../src/picture.ts";
 
@@ -86,6 +86,17 @@ test("a table has keys across and queries down, masked cells empty, and no label
     masked: Uint8Array.of(0, 1, 0, 0),
   } as unknown as ShownMap;
   assert.equal(csvOf(shown), '"query \\ key","a","b"\r\n"\'=1+1",1,\r\n"say ""x""",0.25,0.75\r\n');
+});
+
+test("a table has no digits that did not travel", () => {
+  const source = sourceOf("a", "m");
+  const state = stateFromHash("", source);
+  const weight = Math.fround(0.0061);
+  assert.equal(writerOf(state, source)(Math.fround(0.12345678)), "0.12345678", "all there are, of 32 bits");
+  source.layers[0]!.stored = [{ storage: "coded", lengths: [], heads: [], sums: null, lse: null, lse_short: false }];
+  assert.equal(writerOf(state, source)(weight), "0.0061");
+  source.layers[0]!.stored = [{ storage: "factored", lse: 0, lse_rest: 0, groups: [{ form: "rounded" } as never] }];
+  assert.equal(writerOf(state, source)(Math.fround(0.12345678)), "0.1235");
 });
 
 test("a head is knocked out of the same text, or the recording and its model; arrays from elsewhere have no model to ask", () => {
