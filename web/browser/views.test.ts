@@ -295,6 +295,8 @@ test("saved files are what the view shows: SVG, PNG and CSV of every view", asyn
           const text = Buffer.concat(chunks).toString("latin1");
           assert.ok(text.startsWith(starts), `${view}, ${button}: ${text.slice(0, 40)}`);
           assert.match(download.suggestedFilename(), new RegExp(`\\.${button.toLowerCase()}$`));
+          const seen = button === "SVG" && (view === "heads" || view === "across") ? await page.locator(".panel-name > :first-child").allTextContents() : [];
+          for (const title of seen.filter((title) => /^L\d+H\d+$/.test(title))) assert.ok(text.includes(title), `${view}: ${title} is not in the picture`);
         }
       }
     });

@@ -1,11 +1,14 @@
 // Maps of several heads side by side, all marked at the same place: those of a layer, or one head's number across layers.
 
-import { headName, isOfLayer, mapName } from "../data.ts";
+import { headName, isOfLayer, KIND_TITLES, mapName } from "../data.ts";
 import { el } from "../dom.ts";
+import type { Picture } from "../marks.ts";
+import { withColourBar } from "../picture.ts";
 import { paintTile, shapeOf } from "../pixels.ts";
 import type { HeadValue, MapOf, Tile, TileAsk } from "../source.ts";
 import { formatWeight } from "../text.ts";
 import { valuesOfScale } from "../thumbnails.ts";
+import { photographOf } from "./photograph.ts";
 import { seenOf } from "./viewport.ts";
 import type { Now, Page, View } from "./view.ts";
 
@@ -79,6 +82,11 @@ export class Multiples implements View {
       this.paint(place, tile, now);
     }, signal);
     this.mark(now);
+  }
+
+  async picture({ state, source, colours }: Now): Promise<Picture> {
+    const title = `${state.view === "heads" ? `the heads of L${state.layer}` : isOfLayer(source.atlas, state) ? "every layer" : `H${state.head} of every layer`}, ${KIND_TITLES[state.kind]}`;
+    return withColourBar(photographOf(this.element, title), colours);
   }
 
   mark(now: Now): void {
