@@ -303,6 +303,19 @@ test("saved files are what the view shows: SVG, PNG and CSV of every view", asyn
   }
 });
 
+test("where nothing is chosen, what is said beside a view is of the row that it shows", async () => {
+  for (const [name, hash, said, row] of [
+    ["translator", "#kind=cross&layer=2&head=4&view=generation", ".slide", "</s>"],
+    ["picture", "#kind=encoder&layer=0&head=0&view=image", ".image-view", "CLS"],
+  ] as const) {
+    await watched(browser, {}, async (watched) => {
+      await watched.open(name, hash);
+      assert.match((await watched.page.locator(said).first().textContent())!, new RegExp(row));
+      assert.match((await watched.page.locator("#reading").textContent())!, new RegExp(`${row} looks at`));
+    });
+  }
+});
+
 test("the link that is copied opens the same view elsewhere", () =>
   watched(browser, { permissions: ["clipboard-read", "clipboard-write"] }, async (watched) => {
     const { page } = watched;

@@ -374,13 +374,13 @@ export class App {
     if (!signal.aborted) this.note.textContent = tiles + removedNote(removed, hidden);
   }
 
-  /** The cell under the pointer, or the chosen one, or else the first query that is no special token. */
+  /** The cell under the pointer, or the chosen one, or else the row that the view shows. */
   private selection(): Selection {
     const { queries } = this.model.axes(this.state);
     const chosen = this.hovered ?? this.chosen();
     if (chosen !== null) return chosen;
-    const first = queries.special.indexOf(false);
-    return { row: queries.labels.length === 0 ? null : Math.max(0, first), column: null };
+    const usual = this.view().usualRow?.(this.model, this.state) ?? Math.max(0, queries.special.indexOf(false));
+    return { row: queries.labels.length === 0 ? null : usual, column: null };
   }
 
   /** What was chosen, and is there. */
