@@ -56,6 +56,16 @@ test("at 360 pixels no view makes the page scroll sideways, and what is touched 
     }
   }));
 
+test("the chosen kind of attention is seen whole, however narrow the page", () =>
+  watched(browser, {}, async (watched) => {
+    await watched.open("translator", "#kind=cross&layer=2&head=4");
+    for (const width of [360, 390, 414, 480, 600, 820]) {
+      await watched.page.setViewportSize({ width, height: 760 });
+      const beyond = await watched.page.locator(".tabs").evaluate((tabs) => tabs.querySelector("[aria-selected=true]")!.getBoundingClientRect().right - tabs.getBoundingClientRect().right);
+      assert.ok(beyond <= 1, `${width} pixels: ${beyond} of it are hidden`);
+    }
+  }));
+
 test("Tab reaches each part of the page, and what has the focus is seen", () =>
   watched(browser, {}, async (watched) => {
     const { page } = watched;

@@ -295,8 +295,23 @@ test("saved files are what the view shows: SVG, PNG and CSV of every view", asyn
           const text = Buffer.concat(chunks).toString("latin1");
           assert.ok(text.startsWith(starts), `${view}, ${button}: ${text.slice(0, 40)}`);
           assert.match(download.suggestedFilename(), new RegExp(`\\.${button.toLowerCase()}$`));
+          const seen = button === "SVG" && (view === "heads" || view === "across") ? await page.locator(".panel-name > :first-child").allTextContents() : [];
+          for (const title of seen.filter((title) => /^L\d+H\d+$/.test(title))) assert.ok(text.includes(title), `${view}: ${title} is not in the picture`);
         }
       }
+    });
+  }
+});
+
+test("where nothing is chosen, what is said beside a view is of the row that it shows", async () => {
+  for (const [name, hash, said, row] of [
+    ["translator", "#kind=cross&layer=2&head=4&view=generation", ".slide", "</s>"],
+    ["picture", "#kind=encoder&layer=0&head=0&view=image", ".image-view", "CLS"],
+  ] as const) {
+    await watched(browser, {}, async (watched) => {
+      await watched.open(name, hash);
+      assert.match((await watched.page.locator(said).first().textContent())!, new RegExp(row));
+      assert.match((await watched.page.locator("#reading").textContent())!, new RegExp(`${row} looks at`));
     });
   }
 });

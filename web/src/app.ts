@@ -5,10 +5,10 @@ import { BothTexts } from "./both_texts.ts";
 import { ColourBar } from "./colourbar.ts";
 import { Colours } from "./colours.ts";
 import { Controls } from "./controls.ts";
-import { headName, KIND_TITLES, tilesOf, type Atlas, type Standout } from "./data.ts";
+import { isOfLayer, KIND_TITLES, mapName, tilesOf, type Atlas, type Standout } from "./data.ts";
 import { DescriptionPanel } from "./description.ts";
 import { breath, el, isCompact, tokenText } from "./dom.ts";
-import { effectDetail, effectOf, effectText } from "./effects.ts";
+import { effectDetail, effectText } from "./effects.ts";
 import { chosenOf, stateAsked, Surroundings } from "./embed.ts";
 import { removedOf } from "./hidden.ts";
 import { Jump } from "./jump.ts";
@@ -28,7 +28,7 @@ import type { Source } from "./source.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
 import { clamped, hashFromState, stateFromHash, usualRows, type HeadId, type State } from "./state.ts";
 import { takeableOf } from "./takeable.ts";
-import { visibleText } from "./text.ts";
+import { shortened, visibleText } from "./text.ts";
 import { Thumbnails } from "./thumbnails.ts";
 import { Tip } from "./tip.ts";
 import { VIEWS } from "./views/list.ts";
@@ -114,7 +114,7 @@ export class App {
     }
     atlas.items.forEach((item, index) => {
       const text = item.source.text || item.target.text || item.source.tokens.map((token) => token.text).join(" ");
-      this.items.append(el("option", { value: index }, `${index}: ${visibleText(text).slice(0, 80)}`));
+      this.items.append(el("option", { value: index }, `${index}: ${shortened(visibleText(text), 80)}`));
     });
     const picker = el("label", { class: "picker" }, "text ", this.items);
     picker.hidden = atlas.items.length < 2;
@@ -122,7 +122,7 @@ export class App {
       "header",
       {},
       el("p", { class: "wordmark" }, "attlas"),
-      el("h1", {}, tokenText(visibleText(headline(atlas)), "model-name")),
+      el("h1", {}, tokenText(shortened(visibleText(headline(atlas)), 120), "model-name")),
       picker,
       this.theme,
     );
@@ -355,13 +355,14 @@ export class App {
 
   private nameHead(): void {
     const { state, model } = this;
-    this.title.replaceChildren(el("span", { class: "name" }, headName(state.layer, state.head)), ` ${KIND_TITLES[state.kind]}`);
+    const together = isOfLayer(model.atlas, state) ? ", all heads together" : "";
+    this.title.replaceChildren(el("span", { class: "name" }, mapName(model.atlas, state)), ` ${KIND_TITLES[state.kind]}${together}`);
     const badge = (one: Standout): HTMLElement => el("span", { class: "remark", title: scoreDetail(one) }, visibleText(scoreText(one)));
     const badges = model.standouts(state, state.layer, state.head).map(badge);
-    const effect = effectOf(model.atlas, state.kind, state);
+    const effect = model.effect(state, state);
     if (effect !== undefined) badges.push(el("span", { class: "remark", title: effectDetail(model.atlas, effect) }, effectText(model.atlas, effect)));
-    const together = badges.length > 0 ? textsTogether(model.atlas.items.length) : "";
-    this.remarks.replaceChildren(...badges, together === "" ? "" : ` (${together})`);
+    const texts = badges.length > 0 ? textsTogether(model.atlas.items.length) : "";
+    this.remarks.replaceChildren(...badges, texts === "" ? "" : ` (${texts})`);
   }
 
   /** Says what cells are, and how much is hidden. */
@@ -373,13 +374,13 @@ export class App {
     if (!signal.aborted) this.note.textContent = tiles + removedNote(removed, hidden);
   }
 
-  /** The cell under the pointer, or the chosen one, or else the first query that is no special token. */
+  /** The cell under the pointer, or the chosen one, or else the row that the view shows. */
   private selection(): Selection {
     const { queries } = this.model.axes(this.state);
     const chosen = this.hovered ?? this.chosen();
     if (chosen !== null) return chosen;
-    const first = queries.special.indexOf(false);
-    return { row: queries.labels.length === 0 ? null : Math.max(0, first), column: null };
+    const usual = this.view().usualRow?.(this.model, this.state) ?? Math.max(0, queries.special.indexOf(false));
+    return { row: queries.labels.length === 0 ? null : usual, column: null };
   }
 
   /** What was chosen, and is there. */

@@ -1,7 +1,7 @@
 // The switches: which view, how maps are drawn, what of the text is shown.
 
 import { el } from "./dom.ts";
-import { segmentsOf } from "./look.ts";
+import { isPieceOf, isPunctuation, segmentsOf } from "./look.ts";
 import type { Model } from "./model.ts";
 import { partName } from "./said.ts";
 import type { State } from "./state.ts";
@@ -37,6 +37,7 @@ export class Controls {
   readonly views = el("form", { class: "views", "aria-label": "view" });
   private groups = new Map<Choice, HTMLFieldSetElement>();
   private hidden = new Map<Hidden, HTMLElement>();
+  private hiding = el("fieldset", { class: "ticked" }, el("legend", {}, "hide"));
   private change: (part: Partial<State>) => void;
 
   constructor(change: (part: Partial<State>) => void) {
@@ -51,15 +52,14 @@ export class Controls {
       this.groups.set(name, group);
       this.element.append(group);
     }
-    const group = el("fieldset", { class: "ticked" }, el("legend", {}, "hide"));
     for (const { name, title } of HIDDEN) {
       const input = el("input", { type: "checkbox", name, value: "hide" });
       input.addEventListener("change", () => change({ [name]: input.checked ? "hide" : "show" }));
       const label = el("label", {}, input, el("span", {}, title));
       this.hidden.set(name, label);
-      group.append(label);
+      this.hiding.append(label);
     }
-    this.element.append(group);
+    this.element.append(this.hiding);
   }
 
   update(state: State, model: Model, view: ViewOf): void {
@@ -78,7 +78,7 @@ export class Controls {
       scale: view.switches.includes("scale"),
       range: view.switches.includes("range"),
       pool: view.switches.includes("pool") && Math.max(tokens.rows.length, tokens.columns.length) > 96,
-      words: [tokens.rows, tokens.columns].some((axis) => axis.some((token, index) => token.word !== null && token.word === axis[index - 1]?.word)),
+      words: [tokens.rows, tokens.columns].some((axis) => axis.some((token, index) => index > 0 && isPieceOf(token, axis[index - 1]!))),
       rows: view.switches.includes("rows") && model.predicts(state),
       from: fromParts!.length > 0,
       to: toParts!.length > 0,
@@ -91,10 +91,11 @@ export class Controls {
     this.groups.get("range")!.disabled = state.scale === "row" || state.scale === "rank";
     const there = {
       special: all.some((token) => token.role !== "text"),
-      punctuation: all.some((token) => token.role === "text" && /^\s*[\p{P}\p{S}]/u.test(token.text)),
+      punctuation: all.some(isPunctuation),
       first: tokens.columns.length > 1,
       silence: all.some((token) => token.silent),
     };
+    this.hiding.hidden = !Object.values(there).includes(true);
     for (const [name, label] of this.hidden) {
       label.hidden = !there[name];
       label.querySelector("input")!.checked = state[name] === "hide";

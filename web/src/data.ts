@@ -332,3 +332,17 @@ export function tilesOf(source: Atlas, kind: Kind): string {
 export function headName(layer: number, head: number): string {
   return `L${layer}H${head}`;
 }
+
+/** Quantities that are always of all heads together. */
+const OF_LAYERS = ["relevance", "rollout", "contribution", "flow"];
+
+/** Whether a map is of all heads of its layer together: of other numbers than weights there is one, where there are weights of several heads. */
+export function isOfLayer(atlas: { layers: Layer[] }, { kind, layer, quantity }: { kind: Kind; layer: number; quantity: string }): boolean {
+  const n_heads = (of: string): number => layerOf(atlas, { kind, layer, quantity: of })?.n_heads ?? 0;
+  return OF_LAYERS.includes(quantity) || (quantity !== "weight" && n_heads(quantity) === 1 && n_heads("weight") > 1);
+}
+
+/** What a map is called: "L2H4", or "L2" where it is of all heads of the layer together. */
+export function mapName(atlas: { layers: Layer[] }, of: { kind: Kind; layer: number; head: number; quantity: string }): string {
+  return isOfLayer(atlas, of) ? `L${of.layer}` : headName(of.layer, of.head);
+}

@@ -132,17 +132,22 @@ function placesOf(tokens: Token[], { words = false, spans = [] }: LookOptions): 
       continue;
     }
     let to = from + 1;
-    const { word } = tokens[from]!;
-    while (words && word !== null && to < tokens.length && tokens[to]!.word === word && to !== span?.from) to++;
+    const first = tokens[from]!;
+    while (words && to < tokens.length && isPieceOf(tokens[to]!, first) && to !== span?.from) to++;
     places.push({ stretch: [from, to], name: "" });
     from = to;
   }
   return places;
 }
 
+/** Whether a token belongs to the word of another; a word ends where a token of another role begins, whatever number that has. */
+export function isPieceOf(token: Token, other: Token): boolean {
+  return token.word !== null && token.word === other.word && token.role === other.role;
+}
+
 function textOf(pieces: Token[]): string {
-  const { word, whole, silent } = pieces[0]!;
-  const isWord = pieces.length > 1 && pieces.every((piece) => piece.word === word);
+  const { whole, silent } = pieces[0]!;
+  const isWord = pieces.length > 1 && pieces.every((piece) => isPieceOf(piece, pieces[0]!));
   const text = (isWord ? whole : undefined) ?? pieces.map((piece) => piece.text).join("");
   return silent === true ? `(${text})` : text;
 }

@@ -1,10 +1,11 @@
 // What an atlas holds, as the state asks for it: layers, tokens, axes.
 
-import { keyTokens, layersOf, quantityOf, queryTokens } from "./data.ts";
-import type { Atlas, Item, Kind, Layer, QuantityOf, Standout, Token } from "./data.ts";
+import { isOfLayer, keyTokens, layersOf, quantityOf, queryTokens } from "./data.ts";
+import type { Atlas, HeadEffect, Item, Kind, Layer, QuantityOf, Standout, Token } from "./data.ts";
+import { effectOf, hasEffects } from "./effects.ts";
 import { axisOf, segmentsOf, type Axis } from "./look.ts";
 import type { Look, MapOf } from "./source.ts";
-import { optionsOf, textAlong, tiling, type State } from "./state.ts";
+import { optionsOf, textAlong, tiling, type HeadId, type State } from "./state.ts";
 
 /** What weights are. */
 const WEIGHT: QuantityOf = { name: "weight", words: "weight", unit: "", signed: false };
@@ -91,9 +92,23 @@ export class Model {
     return this.idle.axis;
   }
 
+  /** What heads of a kind stand out for; maps of all heads together are none's. */
+  standoutsOf(state: State): Standout[] {
+    return isOfLayer(this.atlas, state) ? [] : this.atlas.standouts.filter(({ kind }) => kind === state.kind);
+  }
+
   /** What stands out about a head, the mark of few heads first. */
   standouts(state: State, layer: number, head: number): Standout[] {
-    const ofHead = (one: Standout): boolean => one.kind === state.kind && one.layer === layer && one.head === head;
-    return this.atlas.standouts.filter(ofHead);
+    return this.standoutsOf(state).filter((one) => one.layer === layer && one.head === head);
+  }
+
+  /** What the output loses with a head; undefined where that was not measured, or where the map is of all heads together. */
+  effect(state: State, head: HeadId): HeadEffect | undefined {
+    return isOfLayer(this.atlas, state) ? undefined : effectOf(this.atlas, state.kind, head);
+  }
+
+  /** Whether effects of the heads that are seen were measured. */
+  hasEffects(state: State): boolean {
+    return hasEffects(this.atlas, state.kind) && !isOfLayer(this.atlas, state);
   }
 }

@@ -1,9 +1,9 @@
 // The overview: all heads of a kind as thumbnails; rows are layers, columns are heads.
 
 import type { Colours } from "./colours.ts";
-import { headName } from "./data.ts";
+import { headName, isOfLayer, mapName } from "./data.ts";
 import { breath, el } from "./dom.ts";
-import { BY_EFFECT, effectNumber, effectOf, effectText, hasEffects, orderNote } from "./effects.ts";
+import { BY_EFFECT, effectNumber, effectText, orderNote } from "./effects.ts";
 import type { Model } from "./model.ts";
 import { shapeOf } from "./pixels.ts";
 import { Sheet, type Pasted } from "./sheet.ts";
@@ -95,7 +95,7 @@ export class Overview {
     this.fillBar(state);
     const sorted = isSorted(state);
     this.grid.classList.toggle("sorted", sorted);
-    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, headName(place.layer, place.head)), el("span", { class: "name ordered", "aria-hidden": "true" }, this.scoreSaid(place, state)))), this.sheet.canvas);
+    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, mapName(this.model.atlas, { ...state, layer: place.layer, head: place.head })), el("span", { class: "name ordered", "aria-hidden": "true" }, this.scoreSaid(place, state)))), this.sheet.canvas);
     else if (this.grid.firstElementChild?.className !== "row") this.layInRows(state);
     for (const place of this.places) place.button.classList.toggle("dimmed", !this.isWanted(place, state));
     this.sheet.lay();
@@ -114,25 +114,26 @@ export class Overview {
   private score(place: Place, state: State): number | undefined {
     if (state.sort === "largest") return this.thumbnails.topOf(place) ?? 0;
     if (state.sort !== BY_EFFECT) return this.model.standouts(state, place.layer, place.head).find(({ name }) => name === state.sort)?.score;
-    const effect = effectOf(this.model.atlas, state.kind, place)?.effect;
+    const effect = this.model.effect(state, place)?.effect;
     return effect === undefined ? undefined : Math.abs(effect);
   }
 
   private scoreSaid(place: Place, state: State): string {
-    const effect = state.sort === BY_EFFECT ? effectOf(this.model.atlas, state.kind, place) : undefined;
+    const effect = state.sort === BY_EFFECT ? this.model.effect(state, place) : undefined;
     return effect === undefined ? (this.score(place, state)?.toFixed(2) ?? "") : effectNumber(effect);
   }
 
   /** Whether a head is of the class and has the name that are asked for. */
-  private isWanted({ layer, head }: Place, { kind, only, find }: State): boolean {
-    const titles = this.model.atlas.standouts.filter((one) => one.kind === kind && one.layer === layer && one.head === head).map(({ title }) => title);
+  private isWanted({ layer, head }: Place, state: State): boolean {
+    const { only, find } = state;
+    const titles = this.model.standouts(state, layer, head).map(({ title }) => title);
     if (only !== "" && !titles.includes(only)) return false;
     return find === "" || isNamed(headName(layer, head), find) || titles.some((title) => title.toLowerCase().includes(find.trim().toLowerCase()));
   }
 
   private fillBar(state: State): void {
-    const measures = new Map(this.model.atlas.standouts.filter(({ kind }) => kind === state.kind).map(({ name, title }) => [name, title]));
-    const measured: [string, string][] = hasEffects(this.model.atlas, state.kind) ? [[BY_EFFECT, "by measured effect"]] : [];
+    const measures = new Map(this.model.standoutsOf(state).map(({ name, title }) => [name, title]));
+    const measured: [string, string][] = this.model.hasEffects(state) ? [[BY_EFFECT, "by measured effect"]] : [];
     const options: [string, string][] = [["", "by layer"], ["largest", `by largest ${state.quantity}`], ...measured, ...[...measures].map(([name, title]): [string, string] => [name, `by ${title}`])];
     this.order.replaceChildren(...options.map(([value, words]) => el("option", { value }, words)));
     this.order.value = options.some(([value]) => value === state.sort) ? state.sort : "";
@@ -149,7 +150,7 @@ export class Overview {
     this.grid.style.setProperty("--heads", String(n_heads));
     this.places = [];
     this.n_heads = n_heads;
-    this.classes = classesOf(this.model.atlas.standouts, state.kind);
+    this.classes = classesOf(this.model.standoutsOf(state), state.kind);
     for (const layer of layers) {
       for (let head = 0; head < layer.n_heads; head++) {
         const button = el("button", { type: "button", role: "gridcell", class: "thumb", "aria-label": headName(layer.index, head) });
@@ -164,7 +165,7 @@ export class Overview {
   /** A row for each layer, named by its true number. */
   private layInRows(state: State): void {
     const header = el("div", { role: "row", class: "row" }, el("span", { role: "columnheader", class: "corner" }, el("span", { class: "unseen" }, "layer")));
-    for (let head = 0; head < this.n_heads; head++) header.append(el("span", { role: "columnheader", class: "name" }, `H${head}`));
+    for (let head = 0; head < this.n_heads; head++) header.append(el("span", { role: "columnheader", class: "name" }, isOfLayer(this.model.atlas, state) ? "all heads" : `H${head}`));
     const rows = this.model.layers(state.kind, state.quantity).map(({ index }) => {
       const heads = this.places.filter(({ layer }) => layer === index).map(({ button }) => button);
       return el("div", { role: "row", class: "row" }, el("span", { role: "rowheader", class: "name" }, `L${index}`), ...heads);
@@ -199,9 +200,10 @@ export class Overview {
   private fillCaption(state: State): void {
     const every = this.thumbnails.every();
     const read = every > 1 ? `One row in ${every} is read for these pictures.` : "";
-    const { standouts, items } = this.model.atlas;
-    const order = !isSorted(state) ? "Rows are layers, columns are heads; both count from 0." : state.sort === BY_EFFECT ? orderNote(this.model.atlas) : "";
-    this.caption.textContent = [order, coloursSaid(state, this.thumbnails.top()), read, dotNote(standouts, state.kind, items.length)].filter((said) => said !== "").join(" ");
+    const { items } = this.model.atlas;
+    const rows = isOfLayer(this.model.atlas, state) ? "Rows are layers, counted from 0; each map is of all heads together." : "Rows are layers, columns are heads; both count from 0.";
+    const order = !isSorted(state) ? rows : state.sort === BY_EFFECT ? orderNote(this.model.atlas) : "";
+    this.caption.textContent = [order, coloursSaid(state, this.thumbnails.top()), read, dotNote(this.model.standoutsOf(state), state.kind, items.length)].filter((said) => said !== "").join(" ");
   }
 
   private paintPlace(place: Place): void {
@@ -223,15 +225,15 @@ export class Overview {
   /** What a head stands out for, in words and as dots. */
   private name(place: Place, tile: Tile, state: State): void {
     const standouts = this.model.standouts(state, place.layer, place.head);
-    const text = [`${headName(place.layer, place.head)}, largest ${state.quantity} ${tile.top.toFixed(2)}`, ...standouts.map(scoreText), ...this.effectSaid(place, state)].join(", ");
+    const text = [`${mapName(this.model.atlas, { ...state, layer: place.layer, head: place.head })}, largest ${state.quantity} ${tile.top.toFixed(2)}`, ...standouts.map(scoreText), ...this.effectSaid(place, state)].join(", ");
     place.button.setAttribute("aria-label", text);
     place.button.title = text;
     const dots = standouts.filter((one) => !one.usual).map((one) => this.classes.find(({ title }) => title === one.title)!);
     place.button.replaceChildren(el("span", { class: "dots", "aria-hidden": "true" }, ...dots.slice(0, 3).map(({ dot }) => el("span", { class: "dot", "data-dot": dot }))));
   }
 
-  private effectSaid(place: Place, { kind }: State): string[] {
-    const effect = effectOf(this.model.atlas, kind, place);
+  private effectSaid(place: Place, state: State): string[] {
+    const effect = this.model.effect(state, place);
     return effect === undefined ? [] : [effectText(this.model.atlas, effect)];
   }
 

@@ -121,7 +121,16 @@ function cells(tile: Tile, colours: Colours, n_columns: number, n_rows: number, 
   return marks;
 }
 
-function colourBar({ colours }: Said, x: number, y: number, width: number): Mark[] {
+/** A picture with what its colours stand for below it. */
+export function withColourBar(picture: Picture, colours: Colours): Picture {
+  const [x, y] = [MARGIN, picture.height + 4];
+  const width = Math.max(picture.width, Math.ceil(2 * MARGIN + widthOf(colours.said(), 11)));
+  const height = picture.height + 36 + MARGIN;
+  const sheet: Mark = { mark: "rect", x: 0, y: 0, width, height, fill: PAPER };
+  return { ...picture, width, height, marks: [sheet, ...picture.marks, ...colourBar({ colours }, x, y, Math.min(260, width - 2 * MARGIN))] };
+}
+
+function colourBar({ colours }: Pick<Said, "colours">, x: number, y: number, width: number): Mark[] {
   const n = 64;
   const ramp = Array.from({ length: n }, (_, i): Mark => ({ mark: "rect", x: x + (i * width) / n, y: y + 6, width: width / n + 0.5, height: 9, fill: colours.cssAt(i / (n - 1)) }));
   const labels = colours.ticks().map(({ at, label }) => text(x + at * width, y + 28, label, at < 0.05 ? "start" : at > 0.95 ? "end" : "middle", SOFT, 11));

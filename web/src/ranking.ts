@@ -1,7 +1,7 @@
 // Which heads of a kind look most at what is chosen: a cell, a query, or a key.
 
-import { headName } from "./data.ts";
-import { effectNumber, effectOf, hasEffects } from "./effects.ts";
+import { isOfLayer, mapName } from "./data.ts";
+import { effectNumber, effectOf } from "./effects.ts";
 import { el, tokenAt } from "./dom.ts";
 import type { HeadValue } from "./source.ts";
 import { hashFromState, type HeadId } from "./state.ts";
@@ -77,24 +77,25 @@ export class HeadRanking {
     }
   }
 
-  private titleOf({ row, column }: Selection, { axes }: Now): (Node | string)[] {
+  private titleOf({ row, column }: Selection, { axes, state, model }: Now): (Node | string)[] {
     const query = row === null ? "" : tokenAt(axes.queries, row);
     const key = column === null ? "" : tokenAt(axes.keys, column);
-    if (row === null) return ["Heads by who looks most at ", key];
-    if (column === null) return ["Heads by where ", query, " looks most"];
-    return ["Heads by ", query, " → ", key];
+    const maps = isOfLayer(model.atlas, state) ? "Layers" : "Heads";
+    if (row === null) return [`${maps} by who looks most at `, key];
+    if (column === null) return [`${maps} by where `, query, " looks most"];
+    return [`${maps} by `, query, " → ", key];
   }
 
   private fill(): void {
     const { state, axes, chosen, model } = this.now!;
     const { atlas } = model;
-    const effects = hasEffects(atlas, state.kind);
+    const effects = model.hasEffects(state);
     this.list.classList.toggle("with-effects", effects);
     const listed = this.values.slice(0, this.n_listed);
     this.more.hidden = this.values.length <= listed.length;
     const rank = 1 + this.values.findIndex((one) => one.layer === state.layer && one.head === state.head);
-    const own = rank > listed.length ? `; ${headName(state.layer, state.head)} is number ${rank}` : "";
-    this.more.textContent = `all ${this.values.length} heads${own}`;
+    const own = rank > listed.length ? `; ${mapName(atlas, state)} is number ${rank}` : "";
+    this.more.textContent = `all ${this.values.length} ${isOfLayer(atlas, state) ? "layers" : "heads"}${own}`;
     const top = Math.max(1, ...this.values.map(({ value }) => Math.abs(value) || 0));
     this.list.replaceChildren(
       ...listed.map((one) => {
@@ -106,7 +107,7 @@ export class HeadRanking {
         const button = el(
           "button",
           { type: "button", "aria-pressed": String(current) },
-          el("span", { class: "name" }, headName(one.layer, one.head)),
+          el("span", { class: "name" }, mapName(atlas, { ...state, layer: one.layer, head: one.head })),
           el("span", { class: "track", "aria-hidden": "true" }, bar),
           el("span", { class: "weight" }, Number.isNaN(one.value) ? "masked" : formatWeight(one.value)),
           ...(effects ? [el("span", { class: "weight effect", title: "measured effect" }, effectOf(atlas, state.kind, one) === undefined ? "" : effectNumber(effectOf(atlas, state.kind, one)!))] : []),

@@ -1,32 +1,59 @@
 // What shows the present view elsewhere: a table of its numbers, a command line, a line of Python.
 
 import type { Atlas } from "./data.ts";
-import { headName } from "./data.ts";
+import { isOfLayer, layerOf, mapName } from "./data.ts";
 import type { State } from "./state.ts";
 import { usualRows } from "./state.ts";
 import type { ShownMap } from "./picture.ts";
+import { plainNumber, shortest } from "./text.ts";
 
 /** A recording whose name is not known to the page. */
 const RECORDING = "run.safetensors";
 /** What the embedded model is called in its recordings. */
 const EMBEDDED = "the embedded English–French translator";
 
+/** How the numbers of the present map are written in full: with all their digits, or with those that travelled. */
+export function writerOf(state: State, source: Atlas): (number: number) => string {
+  const layer = layerOf(source, state);
+  const stored = layer?.stored?.[state.item];
+  const isCut = stored?.storage === "coded" || (stored?.storage === "factored" && stored.groups.some(({ form }) => form === "rounded"));
+  return isCut ? (number) => plainNumber(number, layer?.unit) : shortest;
+}
+
 /** The map as CSV: keys across, queries down; masked cells are empty. Labels may not begin a formula in a spreadsheet. */
-export function csvOf(shown: ShownMap): string {
+export function csvOf(shown: ShownMap, write: (number: number) => string = shortest): string {
   const n = shown.keys.labels.length;
   const cell = (text: string): string => `"${(/^[=+\-@\t]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
   const rows = shown.queries.labels.map((label, row) => {
-    const numbers = shown.keys.labels.map((_, column) => (shown.masked[row * n + column] === 1 ? "" : String(shown.weights[row * n + column])));
+    const numbers = shown.keys.labels.map((_, column) => (shown.masked[row * n + column] === 1 ? "" : write(shown.weights[row * n + column]!)));
     return [cell(label), ...numbers].join(",");
   });
   return `${[[cell("query \\ key"), ...shown.keys.labels.map(cell)].join(","), ...rows].join("\r\n")}\r\n`;
 }
 
-/** Whether the page's one text is all that its run was given, but for the model. */
+/** What a recording's notes say of its maps, and how these are asked for. */
+const VARIANTS: Record<string, string> = {
+  "norms of what all heads of a layer add together": "norm-sum",
+  "norms of what all heads of a layer add together, the residual stream on the diagonal": "norm-residual",
+  "norms of what all heads of a layer add together, the residual stream on the diagonal, behind the layer norm": "norm-layernorm",
+  "contributions of the states that enter each layer (ALTI), feed-forwards left out": "contribution",
+  "contributions of the model's input tokens, through all layers up to this one (ALTI), feed-forwards left out": "alti",
+};
+/** What pictures of the command line are called, by the view that is like them. */
+const PICTURES: Record<string, string> = { lines: "lines", heads: "heads", across: "layers" };
+
+/** Whether the page's one text is all that its run was given, but for the model; what was done beside, such as a head that was knocked
+ * out, stands in the notes. */
 function isOfText({ items, provenance }: Atlas): boolean {
   const text = items.length === 1 ? items[0]!.source.text || items[0]!.target.text : "";
   const of_text = provenance.method === "greedy" || (provenance.method === "forward" && items[0]!.target.tokens.length * items[0]!.source.tokens.length === 0);
-  return text !== "" && of_text && !/[\0\n\r]/.test(text);
+  return text !== "" && of_text && provenance.notes.every((note) => note in VARIANTS || /^a text has \d+ tokens; /.test(note)) && !/[\0\n\r]/.test(text);
+}
+
+/** A quantity as it is named where it is asked for. */
+function nameOf(quantity: string, { provenance }: Atlas): string {
+  const variants = provenance.notes.flatMap((note) => VARIANTS[note] ?? []);
+  return variants.find((name) => (name.startsWith("norm") ? "norm" : "contribution") === quantity) ?? quantity.replaceAll("_", "-");
 }
 
 /** Word by word for a shell. */
@@ -42,27 +69,33 @@ function subjectOf(source: Atlas): string[] {
   return [quoted(given.text || target.text), ...(model === EMBEDDED ? [] : [`--model ${quoted(model)}`])];
 }
 
-/** The command that measures what the model's output loses without the present head; null where no model ran. */
+/** The command that measures what the model's output loses without the present head, or each of its layer; null where no model ran. */
 export function knockOutOf(state: State, source: Atlas): string | null {
   const { method, model } = source.provenance;
   if (method === "imported" || model === "") return null;
   const subject = subjectOf(source);
   // of a recording, the command is told which model it is of
   if (subject.length === 1 && !isOfText(source) && model !== EMBEDDED) subject.push(`--model ${quoted(model)}`);
-  return ["attlas ablate", ...subject, `--heads ${state.kind}:${state.layer}.${state.head}`].join(" ");
+  return ["attlas ablate", ...subject, `--heads ${state.kind}:${state.layer}.${isOfLayer(source, state) ? "*" : state.head}`].join(" ");
 }
 
 /** The command that draws the present view as a file. */
 export function commandOf(state: State, source: Atlas): string {
-  const words = ["attlas draw", state.view === "lines" ? "lines" : "map", ...subjectOf(source)];
+  const picture = PICTURES[state.view] ?? "map";
+  const words = ["attlas draw", picture, ...subjectOf(source)];
   if (state.item !== 0) words.push(`--text ${state.item}`);
-  words.push(`--kind ${state.kind} --layer ${state.layer} --head ${state.head}`);
+  words.push(`--kind ${state.kind}`);
+  if (picture !== "layers") words.push(`--layer ${state.layer}`);
+  if (picture !== "heads" && !isOfLayer(source, state)) words.push(`--head ${state.head}`);
+  if (state.quantity !== "weight") words.push(`--quantity ${nameOf(state.quantity, source)}`);
   if (state.view !== "lines" && state.scale !== "linear" && state.scale !== "rank") words.push(`--scale ${state.scale}`);
   if (state.special === "hide") words.push("--special hide");
   if (state.silence === "show") words.push("--silence show");
   if (state.words === "merged") words.push("--words");
   if (state.rows !== usualRows(state.kind)) words.push(`--label-rows ${state.rows}`);
-  words.push(`-o ${headName(state.layer, state.head)}.svg`);
+  // of a page of tiles, what is seen is named by tiles
+  if (state.zoom !== null && source.pooled === undefined) words.push(`--rows ${state.zoom.queries.join(":")} --columns ${state.zoom.keys.join(":")}`);
+  words.push(`-o ${mapName(source, state)}.svg`);
   return words.join(" ");
 }
 
@@ -71,9 +104,12 @@ export function pythonOf(state: State, source: Atlas): string {
   const item = source.items[state.item]!;
   const text = JSON.stringify(item.source.text || item.target.text); // which Python reads, too
   const model = source.provenance.model === EMBEDDED ? "" : `, model=${JSON.stringify(source.provenance.model)}`;
-  const recording = isOfText(source) ? `attlas.record(${text}${model})` : `attlas.open("${RECORDING}")`;
+  const name = JSON.stringify(nameOf(state.quantity, source));
+  const [kept, of] = state.quantity === "weight" ? ["", ""] : [`, quantities=[${name}]`, `, quantity=${name}`];
+  const head = isOfLayer(source, state) ? "" : `, ${state.head}`;
+  const recording = isOfText(source) ? `attlas.record(${text}${model}${kept})` : `attlas.open("${RECORDING}")`;
   const which = state.item === 0 ? "" : `, item=${state.item}`;
   const words = state.words === "merged" ? ".words()" : "";
   const special = state.special === "hide" ? ".without_special()" : "";
-  return `import attlas\nrec = ${recording}\nweights = rec.map("${state.kind}", ${state.layer}, ${state.head}${which})${words}${special}.weights()  # [queries, keys]\n`;
+  return `import attlas\nrec = ${recording}\nweights = rec.map("${state.kind}", ${state.layer}${head}${which}${of})${words}${special}.weights()  # [queries, keys]\n`;
 }

@@ -1,7 +1,7 @@
 // What a page with a server has beside its maps: the recordings there are, live runs, and what goes wrong.
 
 import { el } from "./dom.ts";
-import { visibleText } from "./text.ts";
+import { shortened, visibleText } from "./text.ts";
 import { addressOf, Refused, type About, type Phase, type Server } from "./server.ts";
 
 /** Milliseconds between two looks at a run. */
@@ -54,8 +54,7 @@ export class Home {
   /** Which recordings there are, and what opens the form. */
   private row(about: About): HTMLElement {
     for (const { id, name } of about.recordings) {
-      const shown = visibleText(name);
-      const option = el("option", { value: id }, shown.length > NAME_LENGTH ? `${shown.slice(0, NAME_LENGTH)}…` : shown);
+      const option = el("option", { value: id }, shortened(visibleText(name), NAME_LENGTH));
       option.selected = id === this.current;
       this.list.append(option);
     }

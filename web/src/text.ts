@@ -3,6 +3,8 @@
 /** Marks that change the direction of text, or have no picture of their own; a space is dealt with before. */
 const INVISIBLE = /[\p{Cf}\p{Cc}\p{Zs}\p{Zl}\p{Zp}\p{Cs}\p{Co}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufeff\uffa0]/u;
 
+const SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
 /** What a joiner between scripts' letters or parts of an emoji may stand beside. */
 const JOINED = /[\p{L}\p{M}\p{Extended_Pictographic}\p{Emoji_Modifier}]/u;
 
@@ -23,6 +25,12 @@ export function visibleText(text: string): string {
     return INVISIBLE.test(sign) ? pictureOf(sign.codePointAt(0)!) : sign;
   });
   return visible.join("");
+}
+
+/** The first signs of a text, and an ellipsis where there are more. */
+export function shortened(text: string, most: number): string {
+  const signs = [...text];
+  return signs.length > most ? `${signs.slice(0, most).join("")}…` : text;
 }
 
 function pictureOf(code: number): string {
@@ -51,6 +59,22 @@ export function formatNumber(number: number, unit = 1): string {
   return sign + (places >= 0 ? (shown / 10 ** places).toFixed(places) : (shown * 10 ** -places).toFixed(0));
 }
 
+/** A number to the digits that are shown, as programs read it: "-1.2e-7". */
+export function plainNumber(number: number, unit = 1): string {
+  if (!Number.isFinite(number)) return String(number);
+  const power = (_: string, sign: string, digits: string): string => `e${sign === "" ? "" : "-"}${[...digits].map((digit) => SUPERSCRIPT.indexOf(digit)).join("")}`;
+  return formatNumber(number, unit).replace("−", "-").replace(/·10(⁻?)(.+)$/u, power);
+}
+
+/** The fewest digits that stand for this number of 32 bits alone. */
+export function shortest(number: number): string {
+  for (let digits = 1; digits < 9; digits++) {
+    const rounded = Number(number.toPrecision(digits));
+    if (Math.fround(rounded) === Math.fround(number)) return String(rounded);
+  }
+  return String(Number(number.toPrecision(9)));
+}
+
 /** `1.2e-7` as it is written by hand. */
 function powerOfTen(number: string): string {
   const [digits, exponent] = number.split("e");
@@ -63,7 +87,7 @@ export function formatPercent(share: number): string {
 }
 
 function superscript(digits: string): string {
-  return [...digits].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]).join("");
+  return [...digits].map((digit) => SUPERSCRIPT[Number(digit)]).join("");
 }
 
 /** A number in a cell of a map: four digits after the point, without the 0 before it. */

@@ -33,6 +33,13 @@ test("pieces of a word are one place; a span is, too, and a word ends where a sp
   assert.deepEqual(axis.stretches, [[1, 2], [2, 4], [5, 7]]);
 });
 
+test("a word ends where a token of another role begins, whatever number that has", () => {
+  const tokens = [token("un", 0), token("able", 0), token("<mask>", 0, "special"), token("<mask>", 0, "special"), token("x", null), token("y", null)];
+  const { labels, stretches } = axisOf(tokens, { words: true });
+  assert.deepEqual(stretches, [[0, 2], [2, 4], [4, 5], [5, 6]]);
+  assert.deepEqual(labels, ["unable", "<mask><mask>", "x", "y"]);
+});
+
 test("a place is found by any of its tokens, and none by a token that is not shown", () => {
   const axis = axisOf(TOKENS, { words: true, hideSpecial: true });
   assert.deepEqual([0, 1, 2, 3, 4, 5, 7, null].map((token) => placeAt(axis, token)), [null, 0, 0, 1, null, 2, null, null]);

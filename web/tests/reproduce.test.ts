@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Atlas } from "../src/data.ts";
-import { commandOf, csvOf, knockOutOf, pythonOf } from "../src/reproduce.ts";
+import { commandOf, csvOf, knockOutOf, pythonOf, writerOf } from "../src/reproduce.ts";
 import { stateFromHash } from "../src/state.ts";
 import type { ShownMap } from "../src/picture.ts";
 
@@ -14,7 +14,7 @@ const sourceOf = (text: string, model: string, n_items = 1, method = "greedy"): 
     items: Array.from({ length: n_items }, () => ({ source: tokens(text), target: tokens("t"), predicted: [] })),
     layers: [{ kind: "cross", index: 2, n_heads: 8 }],
     open: { kind: "cross", layer: 2, head: 4 },
-    provenance: { model, method },
+    provenance: { model, method, notes: [] as string[] },
   }) as unknown as Atlas;
 
 test("a command draws the view; what the shell would read is quoted", () => {
@@ -33,6 +33,46 @@ test("of several texts, or arrays from elsewhere, a recording is named", () => {
   assert.match(commandOf(stateFromHash("", imported), imported), /run\.safetensors/);
 });
 
+test("what else was done in a run is not left out: its recording is named", () => {
+  const source = sourceOf("a", "the embedded English–French translator");
+  source.provenance.notes.push("L1H4 of cross-attention was knocked out: its output was set to 0");
+  const state = stateFromHash("", source);
+  assert.match(commandOf(state, source), /^attlas draw map run\.safetensors --kind cross/);
+  assert.match(pythonOf(state, source), /attlas\.open\("run\.safetensors"\)/);
+});
+
+test("other numbers than weights are asked for by name, and of all heads together without a head", () => {
+  const source = sourceOf("a", "the embedded English–French translator");
+  const [cross] = source.layers;
+  source.layers.push({ ...cross!, quantity: "norm" }, { ...cross!, quantity: "rollout", n_heads: 1 });
+  const of = (quantity: string): string[] => [commandOf, pythonOf].map((made) => made(stateFromHash(`#quantity=${quantity}`, source), source));
+  const [command, python] = of("norm");
+  assert.equal(command, "attlas draw map 'a' --kind cross --layer 2 --head 4 --quantity norm -o L2H4.svg");
+  assert.match(python!, /attlas\.record\("a", quantities=\["norm"\]\)\nweights = rec\.map\("cross", 2, 4, quantity="norm"\)\.weights/);
+  assert.match(of("rollout")[0]!, /'a' --kind cross --layer 2 --quantity rollout -o L2\.svg/);
+  assert.match(of("rollout")[1]!, /rec\.map\("cross", 2, quantity="rollout"\)/);
+  assert.match(knockOutOf(stateFromHash("#quantity=rollout", source), source)!, /--heads cross:2\.\*$/, "no head stands for all of them");
+});
+
+test("norms and contributions are asked for by what the recording says that they are", () => {
+  const source = sourceOf("a", "the embedded English–French translator");
+  source.layers.push({ ...source.layers[0]!, quantity: "norm", n_heads: 1 });
+  source.provenance.notes.push("norms of what all heads of a layer add together");
+  const state = stateFromHash("#quantity=norm", source);
+  assert.match(commandOf(state, source), /^attlas draw map 'a' --kind cross --layer 2 --quantity norm-sum -o/);
+  assert.match(pythonOf(state, source), /quantities=\["norm-sum"\].*\n.*rec\.map\("cross", 2, quantity="norm-sum"\)/);
+  source.provenance.notes.push("relevance for the logit of \"b\"");
+  assert.match(commandOf(state, source), /^attlas draw map run\.safetensors/, "of which prediction, the recording says");
+});
+
+test("the part that is seen is drawn, and the heads of a layer, or one across the layers", () => {
+  const source = sourceOf("a", "the embedded English–French translator");
+  const of = (hash: string): string => commandOf(stateFromHash(hash, source), source);
+  assert.match(of("#zoom=2-6+1-4"), / --rows 2:6 --columns 1:4 -o/);
+  assert.match(of("#view=heads"), /^attlas draw heads 'a' --kind cross --layer 2 -o/);
+  assert.match(of("#view=across"), /^attlas draw layers 'a' --kind cross --head 4 -o/);
+});
+
 test("Python is given the text as a string that cannot end early", () => {
   const source = sourceOf('a "b" \\ c', "the embedded English–French translator");
   assert.match(pythonOf(stateFromHash("#words=merged", source), source), /attlas\.record\("a \\"b\\" \\\\ c"\)\n.*\.words\(\)\.weights/);
@@ -46,6 +86,17 @@ test("a table has keys across and queries down, masked cells empty, and no label
     masked: Uint8Array.of(0, 1, 0, 0),
   } as unknown as ShownMap;
   assert.equal(csvOf(shown), '"query \\ key","a","b"\r\n"\'=1+1",1,\r\n"say ""x""",0.25,0.75\r\n');
+});
+
+test("a table has no digits that did not travel", () => {
+  const source = sourceOf("a", "m");
+  const state = stateFromHash("", source);
+  const weight = Math.fround(0.0061);
+  assert.equal(writerOf(state, source)(Math.fround(0.12345678)), "0.12345678", "all there are, of 32 bits");
+  source.layers[0]!.stored = [{ storage: "coded", lengths: [], heads: [], sums: null, lse: null, lse_short: false }];
+  assert.equal(writerOf(state, source)(weight), "0.0061");
+  source.layers[0]!.stored = [{ storage: "factored", lse: 0, lse_rest: 0, groups: [{ form: "rounded" } as never] }];
+  assert.equal(writerOf(state, source)(Math.fround(0.12345678)), "0.1235");
 });
 
 test("a head is knocked out of the same text, or the recording and its model; arrays from elsewhere have no model to ask", () => {

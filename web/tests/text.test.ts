@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { COLOURS, colourAt, fraction, ticks } from "../src/colour.ts";
-import { formatCell, formatNumber, formatPercent, formatWeight, visibleText } from "../src/text.ts";
+import { formatCell, formatNumber, formatPercent, formatWeight, plainNumber, shortened, shortest, visibleText } from "../src/text.ts";
 
 test("marks that cannot be seen are shown as pictures of themselves", () => {
   assert.equal(visibleText("a\nb"), "a␊b");
@@ -21,6 +21,12 @@ test("ordinary text of any script is left as it is", () => {
   for (const text of ["don't", "שלום", "مرحبا", "नमस्ते", "猫", "👩‍🚀", "می‌خواهم", "<b>&amp;"]) assert.equal(visibleText(text), text);
 });
 
+test("a long text is cut between its signs, not within one", () => {
+  assert.equal(shortened("a cat", 5), "a cat");
+  assert.equal(shortened("a cat sat", 5), "a cat…");
+  assert.equal(shortened("😀😀😀", 2), "😀😀…");
+});
+
 test("a weight has four digits after the point, and a tiny one says how tiny", () => {
   assert.equal(formatWeight(0.12345), "0.1235");
   assert.equal(formatWeight(1), "1.0000");
@@ -28,6 +34,13 @@ test("a weight has four digits after the point, and a tiny one says how tiny", (
   assert.equal(formatWeight(0.0000123), "1.2·10⁻⁵");
   assert.equal(formatWeight(NaN), "not a number");
   assert.equal(formatPercent(0.4321), "43.2 %");
+});
+
+test("a program reads the digits that are shown, or the fewest that stand for the number", () => {
+  assert.deepEqual([0.0061, 0.25, 0, 1.234e-5, NaN].map((number) => plainNumber(number)), ["0.0061", "0.2500", "0.0000", "1.2e-5", "NaN"]);
+  assert.equal(plainNumber(-1.26e-9), "-1.3e-9");
+  assert.equal(plainNumber(1234.5678, 10000), "1235");
+  assert.deepEqual([Math.fround(0.0061), 0.25, 0, 1, Math.fround(1 / 3), Math.fround(1.2e-12), -Math.fround(0.1)].map(shortest), ["0.0061", "0.25", "0", "1", "0.33333334", "1.2e-12", "-0.1"]);
 });
 
 test("the colours are viridis from its dark to its bright end", () => {

@@ -285,7 +285,7 @@ fn describe<'a>(
         title: options.title.as_deref().unwrap_or(&recording.provenance.model),
         items: items.collect::<Result<_, _>>()?,
         layers,
-        quantities: page_quantities(carried),
+        quantities: page_quantities(recording, carried),
         standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
         description: options.description.as_ref().map(PageWords::new),
         effects: options.effects.as_ref().map(PageEffects::new),
@@ -315,12 +315,12 @@ pub fn carried(recording: &Recording) -> Vec<Cow<'_, Layer>> {
 }
 
 /// What the layers' numbers are; nothing where all are weights.
-fn page_quantities(carried: &[Cow<'_, Layer>]) -> Vec<PageQuantity> {
+fn page_quantities(recording: &Recording, carried: &[Cow<'_, Layer>]) -> Vec<PageQuantity> {
     let is_there = |quantity: &Quantity| carried.iter().any(|layer| layer.quantity == *quantity);
     let there: Vec<Quantity> = Quantity::ALL.into_iter().filter(is_there).collect();
     let quantity = |quantity: &Quantity| PageQuantity {
         name: quantity.name(),
-        words: quantity.words(),
+        words: quantity.words_in(&recording.provenance.notes),
         unit: quantity.unit(),
         signed: quantity.is_signed(),
     };

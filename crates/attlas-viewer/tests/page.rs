@@ -284,7 +284,9 @@ fn other_quantities_travel_beside_weights_with_their_names_and_a_power_of_ten_th
     let norms: Vec<f32> = (0..2 * 4 * 7).map(|place| place as f32 / 4.0).collect(); // [2 items, 4 heads, 7 keys]
     encoder.traces = [(Trace::ValueNorms, norms.into())].into_iter().collect();
     recording.layers.extend(others);
+    recording.provenance.notes.push(attlas::quantity::NORM_SUM.note.to_owned());
     let data = data(&page(&recording, &PageOptions::default()).unwrap(), "");
+    assert_eq!(data["quantities"][1]["words"], "norm of the sum over heads", "as the notes have it");
     let quantities: Vec<_> = data["quantities"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
     assert_eq!(quantities, ["weight", "norm", "rollout", "effect", "difference"]);
     assert_eq!(data["quantities"][3]["signed"], true);

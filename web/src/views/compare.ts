@@ -4,7 +4,7 @@
 import { KIND_TITLES, layerOf, layersOf, quantityOf, type Atlas } from "../data.ts";
 import { Ramp } from "../colours.ts";
 import { el, tokenAt } from "../dom.ts";
-import { visibleText } from "../text.ts";
+import { shortened, visibleText } from "../text.ts";
 import { Picker } from "./choice.ts";
 import { Grid, scaleLine } from "./grid.ts";
 import { lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
@@ -180,7 +180,7 @@ export class CompareView {
     const { recording, item, layer, head, quantity } = this.pickers;
     const atlas = this.atlas();
     recording.fill(this.sources.map(({ atlas }, at) => recordingName(atlas, at)), this.other.recording);
-    item.fill(atlas.items.map(({ source, target }, at) => `${at}: ${visibleText(source.text || target.text).slice(0, 60)}`), this.other.item);
+    item.fill(atlas.items.map(({ source, target }, at) => `${at}: ${shortened(visibleText(source.text || target.text), 60)}`), this.other.item);
     const layers = this.layers();
     layer.fill(layers.map(({ index }) => `L${index}`), layers.findIndex(({ index }) => index === this.other.layer));
     const n_heads = this.heads();
@@ -272,7 +272,7 @@ export function sharedNote(a: Scene, b: Scene, { rows, columns }: { rows: Shared
 
 /** What a recording is called. */
 function recordingName(atlas: Atlas, at: number): string {
-  return visibleText(atlas.title || atlas.provenance.model || String(at)).slice(0, 60);
+  return shortened(visibleText(atlas.title || atlas.provenance.model || String(at)), 60);
 }
 
 /** The other side until one is chosen: the same map of another recording; the weights beside another quantity; or else the next head. */

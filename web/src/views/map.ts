@@ -1,6 +1,6 @@
 // One head's map: cells on a canvas, token labels as text on both axes, one cell selected; it zooms from the whole to numbers in cells.
 
-import { headName, KIND_TITLES } from "../data.ts";
+import { mapName, KIND_TITLES } from "../data.ts";
 import { el, isCompact, tokenAt } from "../dom.ts";
 import type { Axis } from "../look.ts";
 import { paintMap } from "../pixels.ts";
@@ -150,7 +150,7 @@ export class MapView implements View {
 
   private nameAxes({ state, model, axes }: Now): void {
     const [n_rows, n_columns] = [axes.queries.labels.length, axes.keys.labels.length];
-    const name = `${headName(state.layer, state.head)}, ${KIND_TITLES[state.kind]}`;
+    const name = `${mapName(model.atlas, state)}, ${KIND_TITLES[state.kind]}`;
     this.cells.setAttribute("aria-label", `${name}, ${n_rows} queries by ${n_columns} keys; arrow keys move the cell, q and k choose its query or key, + and - zoom, 0 shows all`);
     const names = axisNames(state, model);
     this.keysName.textContent = `${names.keys} →`;

@@ -1,11 +1,14 @@
 // Maps of several heads side by side, all marked at the same place: those of a layer, or one head's number across layers.
 
-import { headName } from "../data.ts";
+import { headName, isOfLayer, KIND_TITLES, mapName } from "../data.ts";
 import { el } from "../dom.ts";
+import type { Picture } from "../marks.ts";
+import { withColourBar } from "../picture.ts";
 import { paintTile, shapeOf } from "../pixels.ts";
 import type { HeadValue, MapOf, Tile, TileAsk } from "../source.ts";
 import { formatWeight } from "../text.ts";
 import { valuesOfScale } from "../thumbnails.ts";
+import { photographOf } from "./photograph.ts";
 import { seenOf } from "./viewport.ts";
 import type { Now, Page, View } from "./view.ts";
 
@@ -28,7 +31,7 @@ export const headAcrossLayers: Panels = ({ state, model }) =>
   model
     .layers(state.kind, state.quantity)
     .filter(({ n_heads }) => state.head < n_heads)
-    .map(({ index }) => ({ of: model.of(state, { layer: index }), name: headName(index, state.head) }));
+    .map(({ index }) => ({ of: model.of(state, { layer: index }), name: mapName(model.atlas, { ...state, layer: index }) }));
 
 interface Panel {
   of: MapOf;
@@ -50,10 +53,10 @@ export class Multiples implements View {
   private tilesFor = "";
   private look: unknown = null;
 
+  private says: string;
+
   constructor(page: Page, panels: Panels, says: string) {
-    this.page = page;
-    this.panels = panels;
-    this.caption.textContent = says;
+    [this.page, this.panels, this.says] = [page, panels, says];
     this.element.append(this.grid, this.caption);
   }
 
@@ -63,6 +66,7 @@ export class Multiples implements View {
     if (key !== this.key) this.build(panels);
     this.key = key;
     const { state, axes, source } = now;
+    this.caption.textContent = isOfLayer(source.atlas, state) ? "The map of every layer, each of all its heads together." : this.says;
     const [queries, keys] = [seenOf(axes.queries, state.zoom?.queries ?? null), seenOf(axes.keys, state.zoom?.keys ?? null)];
     const part = { rows: [queries.from, queries.to], columns: [keys.from, keys.to] } as const;
     const asks: TileAsk[] = panels.map(({ of }) => ({ of, look: axes.look, part, height: SIDE, width: SIDE, pool: state.pool, values: valuesOfScale(state.scale), exact: false }));
@@ -78,6 +82,11 @@ export class Multiples implements View {
       this.paint(place, tile, now);
     }, signal);
     this.mark(now);
+  }
+
+  async picture({ state, source, colours }: Now): Promise<Picture> {
+    const title = `${state.view === "heads" ? `the heads of L${state.layer}` : isOfLayer(source.atlas, state) ? "every layer" : `H${state.head} of every layer`}, ${KIND_TITLES[state.kind]}`;
+    return withColourBar(photographOf(this.element, title), colours);
   }
 
   mark(now: Now): void {

@@ -8,7 +8,7 @@ const [INK, PAPER, ACCENT] = ["#1d1b24", "#ffffff", "#5b3fa0"];
 /** What only a hand can use. */
 const LEFT_OUT = "input, select, label, legend, .choices, .paging, .slide button, .trouble, .picture figcaption";
 /** What has a frame, and its colour. */
-const FRAMED: readonly (readonly [string, string])[] = [[".ring, .band, .framed, .other", INK], ['[aria-pressed="true"], .next', ACCENT]];
+const FRAMED: readonly (readonly [string, string])[] = [[".ring, .panel-ring, .band, .framed, .other", INK], ['[aria-pressed="true"], .next', ACCENT]];
 
 /** The picture of an element that is on screen. */
 export function photographOf(element: HTMLElement, title: string): Picture {

@@ -1,7 +1,7 @@
 // What every view is shown: one map with its axes, and one selection; and what views share in asking for numbers.
 
 import type { Scale, Signs } from "../colour.ts";
-import { headName, keyTokens, layerOf, queryTokens, KIND_TITLES, type Atlas, type Tokens } from "../data.ts";
+import { mapName, keyTokens, layerOf, queryTokens, KIND_TITLES, type Atlas, type Tokens } from "../data.ts";
 import type { Look, MapOf, Source, Stretch, Tile, TileAsk } from "../source.ts";
 import { formatNumber } from "../text.ts";
 
@@ -56,7 +56,7 @@ export function isSelf({ of }: Scene): boolean {
 /** "L2H4 cross-attention", or of a mean how many heads it is of: "mean of the 8 heads of L2, cross-attention". */
 export function nameOf(atlas: Atlas, of: MapOf): string {
   const title = KIND_TITLES[of.kind];
-  if (of.head !== "mean") return `${headName(of.layer, of.head)} ${title}`;
+  if (of.head !== "mean") return `${mapName(atlas, { ...of, head: of.head })} ${title}`;
   return `mean of the ${headsOf(atlas, of)} heads of L${of.layer}, ${title}`;
 }
 

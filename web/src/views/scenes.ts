@@ -5,7 +5,7 @@ import { el } from "../dom.ts";
 import type { Picture } from "../marks.ts";
 import { Model } from "../model.ts";
 import { CompareView } from "./compare.ts";
-import { GenerationView } from "./generation.ts";
+import { GenerationView, stepsOf } from "./generation.ts";
 import { ImageView } from "./image.ts";
 import { photographOf } from "./photograph.ts";
 import { nameOf, type Places, type Scene } from "./scene.ts";
@@ -143,9 +143,9 @@ export const SCENES: readonly ViewOf[] = [
   { name: "text", title: "text", switches: ["rows"], hasColours: false, hasTexts: true, offered: () => true, make: text },
   { name: "terms", title: "q · k", switches: ["rows"], hasColours: false, offered: (_, { quantity }) => quantity === "weight", make: terms },
   { name: "compare", title: "compare", switches: ["rows"], hasColours: false, offered: () => true, make: compare },
-  { name: "generation", title: "steps", switches: [], hasColours: false, offered: (model, state) => state.kind !== "encoder" && model.item(state).generated !== undefined, make: generation },
+  { name: "generation", title: "steps", switches: [], hasColours: false, offered: (model, state) => state.kind !== "encoder" && model.item(state).generated !== undefined, usualRow: (model, state) => stepsOf(model.item(state), model.axes(state).queries).at(-1)?.row, make: generation },
   { name: "tree", title: "tree", switches: [], hasColours: false, offered: (model, state) => isOfTree(model, state), make: tree },
-  { name: "image", title: "picture", switches: [], hasColours: false, offered: (model, state) => state.kind !== "decoder" && model.item(state).image !== undefined, make: image },
+  { name: "image", title: "picture", switches: [], hasColours: false, offered: (model, state) => state.kind !== "decoder" && model.item(state).image !== undefined, usualRow: (_, { kind }) => (kind === "cross" ? undefined : 0), make: image },
   { name: "sound", title: "sound", switches: [], hasColours: false, offered: (model, state) => state.kind !== "decoder" && model.item(state).sound !== undefined, make: sound },
   { name: "table", title: "table", switches: ["rows"], hasColours: false, offered: () => true, make: table },
 ];

@@ -74,5 +74,7 @@ export interface ViewOf {
   hasTexts?: boolean;
   /** Whether there is something for it to show. */
   offered: (model: Model, state: State) => boolean;
+  /** The row that it shows where nothing is chosen; the first that is no special token where it does not say. */
+  usualRow?: (model: Model, state: State) => number | undefined;
   make: (page: Page) => View;
 }
