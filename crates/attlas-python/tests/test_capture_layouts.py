@@ -280,3 +280,46 @@ def test_layers_of_one_head_that_follow_each_other_stay_layers() -> None:
 
     recording = attlas.capture(nn.Sequential(OneAttention(False), OneAttention(False)).eval(), (torch.randn(1, N_TOKENS, 16),))
     assert [(layer.index, layer.n_heads) for layer in recording.layers] == [(0, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("inference", [False, True])
+def test_layers_of_one_head_are_none_of_one_layer_where_memory_is_used_again(kernel: bool, in_place: bool, inference: bool) -> None:
+    class OneAttention(Head):
+        pass
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(OneAttention(kernel) for _ in range(6))
+
+        def forward(self, x: Any) -> Any:
+            x = x * 1.0
+            for layer in self.layers:
+                if in_place:
+                    x += layer(x).repeat(1, 1, 4)
+                else:
+                    x = x + layer(x).repeat(1, 1, 4)
+            return x
+
+    with torch.inference_mode(inference):
+        recordings = [attlas.capture(Model().eval(), (torch.randn(1, n_tokens, 16),)) for n_tokens in (7, 60)]
+    for recording in recordings:
+        assert [(layer.index, layer.n_heads) for layer in recording.layers] == [(at, 1) for at in range(6)]
+
+
+def test_attention_of_the_model_itself_beside_that_of_its_layers_is_a_stack_with_a_name() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attn, self.layers = OwnAttention(softmax_of_rows), nn.ModuleList(OwnAttention(softmax_of_rows) for _ in range(2))
+
+        def forward(self, x: Any) -> Any:
+            x = self.attn(x)
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    recording = attlas.capture(Model().eval(), (torch.randn(1, N_TOKENS, 16),))
+    assert {(layer.stack, layer.index) for layer in recording.layers} == {("model", 0), (None, 0), (None, 1)}

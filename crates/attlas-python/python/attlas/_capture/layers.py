@@ -178,7 +178,7 @@ def _stacks(groups: dict[str, list[Track]]) -> dict[str, str | None]:
     used: set[str] = set()
     for prefix in groups:
         if prefix != largest:
-            own = [part for part in prefix.split(".") if part not in shared] or [prefix or "model"]
+            own = [part for part in prefix.split(".") if part and part not in shared] or [prefix or "model"]
             name = re.sub(r"[^A-Za-z0-9_-]", "_", own[0])[:60]
             while name in used:
                 name += "_"
