@@ -90,6 +90,45 @@ def both_transposed(q: Any, k: Any, v: Any) -> Any:
     return (v.transpose(2, 3) @ soft(q @ k.transpose(2, 3) * SCALE).transpose(2, 3)).transpose(2, 3)
 
 
+class CountedAttention(OwnAttention):
+    """Attention that says how many heads it has."""
+
+    num_heads = N_HEADS
+
+
+def kernel_of_heads_before_texts(q: Any, k: Any, v: Any) -> Any:
+    return F.scaled_dot_product_attention(q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1)).transpose(0, 1)
+
+
+def kernel_of_heads(q: Any, k: Any, v: Any) -> Any:
+    return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
+
+
+def two_maps_a_head(q: Any, k: Any, v: Any) -> Any:
+    one, other = soft(torch.cat([scores(q, k), scores(k, q)], 1)).chunk(2, 1)
+    return (one - other / 2) @ v
+
+
+def as_many_keys_as_texts(q: Any, k: Any, v: Any) -> Any:
+    best = scores(q, k).topk(N_TEXTS, -1)
+    return torch.zeros_like(scores(q, k)).scatter(-1, best.indices, soft(best.values)) @ v
+
+
+@pytest.mark.parametrize(
+    ("attend", "n_texts", "n_tokens", "said"),
+    [
+        (lambda q, k, v: heads_before_texts(q, k, v), 1, N_TOKENS, "heads before texts"),
+        (kernel_of_heads_before_texts, N_TEXTS, N_TOKENS, "heads before texts"),
+        (kernel_of_heads, N_TEXTS, N_TOKENS, "attends from heads to heads"),
+        (two_maps_a_head, 1, N_HEADS, "with its 4 heads"),
+        (as_many_keys_as_texts, N_TEXTS, N_TOKENS, "none of the tokens"),
+    ],
+)
+def test_the_number_of_heads_and_of_texts_say_which_axes_are_no_tokens(attend: Attend, n_texts: int, n_tokens: int, said: str) -> None:
+    with pytest.raises(attlas.CaptureError, match=said):
+        attlas.capture(nn.Sequential(CountedAttention(attend)).eval(), (torch.randn(n_texts, n_tokens, 16),))
+
+
 @pytest.mark.parametrize("attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed, turned_by_einsum])
 def test_texts_heads_and_queries_are_told_apart_without_a_number_of_heads(attend: Attend) -> None:
     recording, queries, keys = captured(attend)

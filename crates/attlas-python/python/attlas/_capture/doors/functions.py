@@ -12,7 +12,7 @@ from ...errors import CaptureError
 from ..call import Given
 from ..recorder import Recorder, current, is_cross
 from .multihead import record_multihead
-from .layout import UNTOLD, n_heads_in, take
+from .layout import HEADS_FIRST, UNTOLD, are_heads_first, n_heads_in, take
 from .softmax import SOFTMAX, softmax
 
 _SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
@@ -113,6 +113,8 @@ def _four(recorder: Recorder, name: str, *three: torch.Tensor) -> list[torch.Ten
         CaptureError: where it cannot be told which rows are texts and which are heads.
     """
     if all(tensor.dim() == 4 for tensor in three):
+        if are_heads_first(recorder, three[0].shape):
+            raise CaptureError(f"{name or 'the model'} calls scaled_dot_product_attention with queries " + HEADS_FIRST.format(list(three[0].shape)))
         return list(three)
     axes = sorted({tensor.dim() for tensor in three})
     if axes != [3]:
