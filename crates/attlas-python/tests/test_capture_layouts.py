@@ -362,3 +362,47 @@ def test_attention_of_the_model_itself_beside_that_of_its_layers_is_a_stack_with
 
     recording = attlas.capture(Model().eval(), (torch.randn(1, N_TOKENS, 16),))
     assert {(layer.stack, layer.index) for layer in recording.layers} == {("model", 0), (None, 0), (None, 1)}
+
+
+class QueriesAndMemory(nn.Module):
+    """Attention as teaching code writes it, `attention(queries, keys, values)`."""
+
+    def __init__(self, kernel: bool) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.parts = nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, *three: Any) -> Any:
+        q, k, v = (part(x).unflatten(2, (N_HEADS, 4)).transpose(1, 2) for part, x in zip(self.parts, three))
+        context = F.scaled_dot_product_attention(q, k, v) if self.kernel else soft(q @ k.transpose(2, 3) / 2) @ v
+        return context.transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+@pytest.mark.parametrize("n_source", [N_TOKENS, 9])
+def test_keys_and_values_of_one_tensor_and_queries_of_another_are_cross_attention(kernel: bool, n_source: int) -> None:
+    class Attention(QueriesAndMemory):
+        pass
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = Attention(kernel), Attention(kernel)
+
+        def forward(self, x: Any, memory: Any) -> Any:
+            x = x + self.one(x, x, x)
+            return x + self.two(x, memory, memory)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = nn.ModuleList(Layer() for _ in range(2))
+
+        def forward(self, x: Any, memory: Any) -> Any:
+            for layer in self.decoder:
+                x = layer(x, memory)
+            return x
+
+    recording = attlas.capture(Model().eval(), (torch.randn(2, N_TOKENS, 16), torch.randn(2, n_source, 16)))
+    found = [(layer.kind, layer.index, layer.n_queries, layer.n_keys) for layer in recording.layers]
+    assert found == [(kind, at, N_TOKENS, n) for kind, n in (("decoder", N_TOKENS), ("cross", n_source)) for at in range(2)]

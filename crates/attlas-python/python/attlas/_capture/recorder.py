@@ -20,7 +20,7 @@ active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas
 
 ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 """What modules that attend are called, they or their class."""
-_CROSS = re.compile(r"cross|encoder_attn|EncDec|enc_dec|multihead_attn", re.IGNORECASE)
+_CROSS = re.compile(r"cross|encoder_attn|(^|\.)(enc|src)_att|EncDec|enc_dec|multihead_attn", re.IGNORECASE)
 
 
 Running = tuple[Any, int, tuple[tuple[Any, ...], dict[str, Any]]]
@@ -131,7 +131,7 @@ class Recorder:
         track.out_dtype = output.dtype
         track.invocation = given.invocation
 
-    def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int) -> Track:
+    def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int, *, cross: bool) -> Track:
         """Takes in attention weights that a softmax gave, `[batch, heads, queries, keys]`, dense. Returns their track."""
         given = Given(
             "softmax",
@@ -143,7 +143,7 @@ class Recorder:
             None,
             1.0,
             invocation=invocation,
-            cross=is_cross(name, module),
+            cross=cross,
         )
         track = self._track(given)
         if track.dense and track.invocation == invocation:

@@ -97,6 +97,16 @@ HEADS_TO_HEADS = (
 UNTOLD = "{} rows are texts and heads, and which is which cannot be told: its code has to give them an axis each, [batch, heads, …]"
 
 
+def looks_elsewhere(recorder: Recorder) -> bool:
+    """Whether the module that is running was given one tensor for queries and another for keys and values, as `attention(x, memory,
+    memory)`: its keys are another sequence's, and no cache of a run."""
+    module, _, (args, kwargs) = _owner(recorder)
+    if recorder.is_running or "self" in recorder.names.get(id(module), "").rpartition(".")[2]:
+        return False
+    three = [value for value in tensors_in([*args, *kwargs.values()]) if value.dim() > 1 and value.is_floating_point()][:3]
+    return len(three) == 3 and three[0] is not three[1] and three[1] is three[2]
+
+
 def _owner(recorder: Recorder) -> Running:
     """The innermost module with parameters: one without, as for dot products alone, was given queries and keys, and not tokens."""
     owners = (one for one in reversed(recorder.stack) if next(one[0].parameters(), None) is not None)
