@@ -118,6 +118,7 @@ def as_many_keys_as_texts(q: Any, k: Any, v: Any) -> Any:
     ("attend", "n_texts", "n_tokens", "said"),
     [
         (lambda q, k, v: heads_before_texts(q, k, v), 1, N_TOKENS, "heads before texts"),
+        (lambda q, k, v: heads_before_texts(q, k, v), 1, N_HEADS, "heads before texts"),
         (kernel_of_heads_before_texts, N_TEXTS, N_TOKENS, "heads before texts"),
         (kernel_of_heads, N_TEXTS, N_TOKENS, "attends from heads to heads"),
         (two_maps_a_head, 1, N_HEADS, "with its 4 heads"),

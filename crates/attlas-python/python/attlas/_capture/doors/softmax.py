@@ -72,7 +72,7 @@ def _laid_out(recorder: Recorder, weights: torch.Tensor) -> tuple[torch.Tensor, 
         is_swapped = are_heads_first(recorder, shape)
         if shape[1] in (1, n_heads) and not is_swapped:
             return weights, False
-        if shape[2] == n_heads and shape[1] in sizes and shape[3] in sizes:
+        if shape[2] == n_heads and shape[1] in sizes and shape[3] in sizes and not (is_swapped and shape[1] == 1):
             return weights.transpose(1, 2), True
         if is_swapped:
             return HEADS_FIRST.format(shape)
