@@ -185,6 +185,10 @@ fn maps_of_gradients_are_recorded_and_drawn_like_any() {
         assert_eq!(n_layers, Some(3), "{quantity}");
     }
     assert!(export("norm", &[]).fails(3).contains("`attlas record --quantity norm` keeps it"));
+    assert!(
+        export("relevance", &["--layer", "9"]).fails(2).contains("there is no encoder layer 9"),
+        "nothing is written"
+    );
     assert!(export("relevance", &["--flow-tokens", "9"]).fails(2).contains("--flow-tokens is for --quantity flow"));
     let idle = Command::new(["draw", "map", APPLE, "--position", "4", "-o", "b.svg"]).in_folder(&folder).run();
     assert!(idle.fails(2).contains("--position is for --quantity"), "{}", idle.stderr);

@@ -2,6 +2,8 @@
 
 mod common;
 
+use attlas::attention::Shape;
+use attlas::{Buffer, Item, Kind, Layer, Provenance, Recording, Tokens};
 use common::{Command, Finished, folder, recording};
 use serde_json::Value;
 
@@ -57,6 +59,35 @@ fn a_recording_keeps_norms_as_one_number_per_key_and_draws_them_without_the_mode
     let words = ["draw", "map", &file, "--quantity", "alti", "-o", "map.png"];
     let run = Command::new(words).in_folder(&folder).run();
     assert!(run.fails(3).contains("needs the model (`attlas record --quantity alti` keeps it)"));
+}
+
+#[test]
+fn quantities_of_texts_of_different_lengths_pass_their_checks() {
+    let folder = folder();
+    for quantities in ["norm,alti,rollout", "norm-residual", "norm-layernorm,contribution"] {
+        let words = ["record", APPLE, "A cat.", "--quantity", quantities, "-o", "run.safetensors"];
+        Command::new(words).in_folder(&folder).run().succeeds();
+    }
+}
+
+#[test]
+fn rollout_and_flow_of_weights_that_fail_their_checks_say_so() {
+    let folder = folder();
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: 2, n_keys: 2, d_head: 0, d_value: 0 };
+    let recording = Recording {
+        items: vec![Item { source: Tokens::from_labels(["a", "b"]), ..Item::default() }],
+        layers: vec![Layer::new(Kind::Encoder, 0, shape, Buffer::from(vec![0.9, 0.1, 40.0, 0.9]))],
+        provenance: Provenance::default(),
+    };
+    recording.save(&folder.path().join("run.safetensors")).expect("it is saved");
+    for quantity in ["rollout", "flow"] {
+        for words in [["draw", "layers", "run.safetensors"].as_slice(), &["export", "run.safetensors"]] {
+            let output = if words[0] == "draw" { "out.svg" } else { "out.npz" };
+            let more = ["--quantity", quantity, "-o", output];
+            let run = Command::new(words.iter().chain(&more)).in_folder(&folder).run();
+            assert!(run.fails(1).contains("fails its checks in encoder L0H0: 1 out of range"), "{}", run.stderr);
+        }
+    }
 }
 
 #[test]

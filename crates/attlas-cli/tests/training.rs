@@ -83,6 +83,26 @@ fn a_training_is_evaluated_run_and_filmed() {
     let page = fs::read_to_string(folder.path().join("film.html")).expect("the page is there");
     assert!(page.contains("\"curves\":{\"axis\":\"training step (square-root scale)\""), "the page has the curves");
     curves_are_drawn_and_told(&folder);
+    a_checkpoint_that_writes_nothing_is_said(&folder);
+}
+
+/// Spoils the last checkpoint of the training in `out`, so that it ends each sentence before it begins.
+fn a_checkpoint_that_writes_nothing_is_said(folder: &TempDir) {
+    let path = folder.path().join("out/film/002/model.safetensors");
+    let mut bytes = fs::read(&path).expect("a checkpoint");
+    let (n_header, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("safetensors");
+    let bias = header.info("output_proj.bias").expect("it is there");
+    assert_eq!(bias.dtype, safetensors::Dtype::F16);
+    let end_token = 8 + n_header + bias.data_offsets.0 + 2 * 2;
+    bytes[end_token..end_token + 2].copy_from_slice(&0x5640_u16.to_le_bytes()); // 100
+    fs::write(&path, bytes).expect("written");
+    for more in [["-o", "film.html"].as_slice(), &["--curves", "-o", "c.svg"]] {
+        let run = Command::new(["film", "out", "one two"].iter().chain(more)).in_folder(folder).run();
+        assert!(run.fails(3).contains("writes nothing for \"one two\"; give the film a target"), "{}", run.stderr);
+    }
+    let run = Command::new(["compare", "one two", "--model", "out/film/002", "--other-model", "out"]);
+    let run = run.in_folder(folder).run();
+    assert!(run.fails(3).contains("A writes nothing") && run.stderr.contains("--target"), "{}", run.stderr);
 }
 
 /// Curves of the training in `out`: pictures, words, and tables with the same numbers.

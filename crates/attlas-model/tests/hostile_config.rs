@@ -198,3 +198,17 @@ fn strides_whose_product_is_no_size_are_refused_by_field() {
         "{message}"
     );
 }
+
+#[test]
+fn a_scaling_of_positions_without_its_factor_is_refused() {
+    let _alone = alone();
+    let from = data("families").join("llama-linear");
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(from.join("config.json")).expect("config.json")).expect("JSON");
+    let section = config["rope_scaling"].as_object_mut().expect("a section");
+    assert!(section.remove("factor").is_some());
+    let folder = with_weights_of(&from);
+    std::fs::write(folder.path().join("config.json"), config.to_string()).expect("a file");
+    let message = Model::load(folder.path()).expect_err("a refusal").to_string();
+    assert!(message.contains("rope_scaling.factor is missing; a linear scaling needs it"), "{message}");
+}

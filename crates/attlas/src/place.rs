@@ -21,17 +21,25 @@ pub fn place_of(tokens: &Tokens, asked: &str, what: &str) -> Result<Range<usize>
     let text = |range: &Range<usize>| -> String {
         tokens.tokens[range.clone()].iter().map(|token| token.text.as_str()).collect::<String>().trim().to_owned()
     };
+    // pieces may be bytes of a letter, or lowercase: their labels together are not the word as it is written
+    let written = |range: &Range<usize>| -> Option<&str> {
+        let mut spans = tokens.tokens[range.clone()].iter().filter_map(|token| token.span.as_ref());
+        let first = spans.next()?;
+        let (start, end) =
+            spans.fold((first.start, first.end), |(start, end), span| (start.min(span.start), end.max(span.end)));
+        Some(tokens.text.get(start..end)?.trim())
+    };
     let words = tokens.words();
     let bare = |text: &str| text.trim_matches(|c: char| c.is_ascii_punctuation()).to_owned();
-    let pieces: Vec<Range<usize>> = (0..tokens.len()).map(|place| place..place + 1).collect();
-    let called = |ranges: &[Range<usize>], is: &dyn Fn(&str) -> bool| -> Vec<Range<usize>> {
-        ranges.iter().filter(|range| is(&text(range))).cloned().collect()
+    let pieces = (0..tokens.len()).map(|place| place..place + 1);
+    let spelled = |is: &dyn Fn(&str) -> bool| -> Vec<Range<usize>> {
+        words.iter().filter(|range| is(&text(range)) || written(range).is_some_and(is)).cloned().collect()
     };
     let found = [
-        called(&words, &|text| text == name),
-        called(&pieces, &|text| text == name),
-        called(&words, &|text| bare(text) == name),
-        called(&words, &|text| bare(text).to_lowercase() == name.to_lowercase()),
+        spelled(&|text| text == name),
+        pieces.filter(|piece| text(piece) == name).collect(),
+        spelled(&|text| bare(text) == name),
+        spelled(&|text| bare(text).to_lowercase() == name.to_lowercase()),
     ];
     let found = found.into_iter().find(|found| !found.is_empty()).unwrap_or_default();
     match (found.as_slice(), nth) {
@@ -103,5 +111,22 @@ mod tests {
         let place = |asked: &str| place_of(&tokens, asked, "query");
         assert!(place("cat").is_err_and(|why| why.ends_with("there are it un believ able 5")));
         assert!(place("it#3").is_err() && place("cat").is_err() && place("99").is_err());
+    }
+
+    #[test]
+    fn a_word_is_found_as_it_is_written_where_its_pieces_are_bytes() {
+        let mut tokens = Tokens::from_labels(["a", "gar", "⟨C3⟩", "⟨A7⟩", "on"]);
+        tokens.text = "A garçon".to_owned();
+        for (token, (word, span)) in
+            tokens.tokens.iter_mut().zip([(0, 0..1), (1, 2..5), (1, 5..7), (1, 5..7), (1, 7..9)])
+        {
+            (token.word, token.span) = (Some(word), Some(span));
+        }
+        let place = |asked: &str| place_of(&tokens, asked, "query");
+        assert_eq!(place("garçon"), Ok(1..5));
+        assert_eq!(place("GARÇON"), Ok(1..5));
+        assert_eq!((place("A"), place("a")), (Ok(0..1), Ok(0..1)));
+        assert_eq!(place("⟨A7⟩"), Ok(3..4));
+        assert!(place("ç").is_err());
     }
 }

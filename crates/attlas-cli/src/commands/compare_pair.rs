@@ -35,6 +35,10 @@ impl Pair {
             && let Some(output) = a.output.as_ref().filter(|_| a.recording.kinds().contains(&Kind::Cross))
             && (arguments.other_model.is_none() || load_model(&other.model)?.has(Side::Target))
         {
+            if output.trim().is_empty() {
+                let problem = "A writes nothing, and B would read that as its target; --target TEXT gives both one";
+                return Err(Failure::Input(problem.into()));
+            }
             remark("B reads the target that A wrote, so that both have the same tokens; --target TEXT gives another");
             (other.target, other.beam, other.max_tokens) = (vec![output.into()], None, None);
         }

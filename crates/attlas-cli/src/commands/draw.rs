@@ -275,7 +275,9 @@ pub fn run(arguments: &DrawArguments, terminal: &mut Terminal) -> Result<Outcome
     }?;
     write_figure(format, &figure, &common.output)?;
     writeln!(terminal, "{}", printable(&common.output.display().to_string()))?;
-    Ok(checks::outcome(complaint.as_deref()))
+    let (quantity, item) = (common.quantity.quantity(), common.item);
+    let behind = checks::complaint_of_weights_behind(&recording, quantity, item..item + 1)?;
+    Ok(checks::outcome(complaint.or(behind).as_deref()))
 }
 
 impl Picture {

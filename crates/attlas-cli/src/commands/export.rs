@@ -86,8 +86,8 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
         columns: arguments.columns.as_ref().map(|span| span.range(end(|layer| layer.shape.n_keys))),
         max_bytes: arguments.max_bytes,
     };
-    say_not_written(&recording, quantity);
     arrays::export(&recording, &selection, &arguments.output)?;
+    say_not_written(&recording, quantity);
     writeln!(terminal, "{}", printable(&arguments.output.display().to_string()))?;
     let is_chosen = |layer: &Layer, head: usize| {
         let is_one = |asked: Option<usize>, this: usize| asked.is_none_or(|asked| asked == this);
@@ -95,7 +95,9 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
         is_kind && is_one(arguments.layer, layer.index) && is_one(arguments.head, head)
     };
     let items = arguments.item.map_or(0..recording.items.len(), |item| item..item + 1);
-    Ok(checks::outcome(complaint(&recording.check_heads(items, is_chosen)?).as_deref()))
+    let behind = checks::complaint_of_weights_behind(&recording, quantity, items.clone())?;
+    let found = behind.or(complaint(&recording.check_heads(items, is_chosen)?));
+    Ok(checks::outcome(found.as_deref()))
 }
 
 /// The recording, with the maps that are asked for.

@@ -150,14 +150,18 @@ fn scaled(
         true => section.positive_or("factor", 1.0),
         false => Ok(max_positions as f64 / original as f64),
     };
+    let needed = || match section.has("factor") {
+        true => factor(),
+        false => Err(section.error("factor", format!("is missing; a {kind} scaling needs it"))),
+    };
     match kind.as_str() {
         // the three positions of M-RoPE are one in a text, however its section deals the pairs out
         "default" | "mrope" => Ok(fixed(plain)),
         "linear" => {
-            let factor = factor()? as f32;
+            let factor = needed()? as f32;
             Ok(fixed(plain.iter().map(|frequency| frequency / factor).collect()))
         }
-        "dynamic" => Ok(Frequencies::Dynamic { base, factor: factor()?, threshold: max_positions }),
+        "dynamic" => Ok(Frequencies::Dynamic { base, factor: needed()?, threshold: max_positions }),
         "ntk" => Ok(fixed(ntk(section, base, factor()?, n_columns)?)),
         "llama3" => Ok(fixed(llama3(section, &plain, factor()?, original)?)),
         "yarn" => yarn(section, &plain, base, factor()?, original),

@@ -195,7 +195,11 @@ fn translation(model: &Model, text: &str) -> Result<String, Error> {
     let input = model.input(text, None).map_err(model_error)?;
     let decoding = Decoding::Greedy { max_tokens: 2 * input.source.len() + 10 };
     let run = model.run(&[input], &RunOptions { decoding, pass: Pass::keeping([]) }).map_err(model_error)?;
-    Ok(run.generated.first().map(|generation| generation.text.clone()).unwrap_or_default())
+    let written = run.generated.first().map(|generation| generation.text.clone()).unwrap_or_default();
+    match written.trim().is_empty() {
+        false => Ok(written),
+        true => Err(Error::Model(format!("the last checkpoint writes nothing for {text:?}; give the film a target"))),
+    }
 }
 
 /// Every head of a recording of one text, as a film of one frame.

@@ -6,6 +6,8 @@ use super::share::interval_at;
 use super::{Gathered, MEASURES, Query, Row, Sample, Sums, Target};
 use crate::Kind;
 
+/// How far the rounding of weights can carry a mean out of its range.
+const ROUNDING: f64 = 1e-3;
 /// Scores from which a head may be named, and anything is said of one; two rows make an untrained head look like anything.
 pub const MIN_SCORES: u64 = 5;
 /// The normal distribution's 99 % quantile: by chance alone one head in a hundred of all-or-nothing rows lies so far over a baseline. It is
@@ -151,8 +153,10 @@ impl Measure {
 
     fn score_of(&self, sums: &Sums, variant: usize) -> Option<Score> {
         let cut = |number: f64| number.clamp(self.range.0, self.range.1);
+        let mean = sums.mean()?;
         Some(Score {
-            value: cut(sums.mean()?),
+            // rounding carries a mean a little out of its range; rows that are no weights carry it far, and that is not hidden
+            value: if (mean - cut(mean)).abs() <= ROUNDING { cut(mean) } else { mean },
             interval: match self.is_share() {
                 true => sums.interval_of_shares(),
                 false => sums.interval().map(|(low, high)| (cut(low), cut(high))),
@@ -250,6 +254,13 @@ mod tests {
         let sums = Sums::of([Sample { score: 1.0 + 1e-7, baseline: 0.5 }; 6]);
         let score = measure.score(&[sums]).expect("there are scores");
         assert_eq!((score.value, score.interval.map(|(_, high)| high)), (1.0, Some(1.0)));
+    }
+
+    #[test]
+    fn a_score_of_rows_that_are_no_weights_is_not_put_into_its_range() {
+        let measure = Measure::named("local").expect("it is a measure");
+        let sums = Sums::of([Sample { score: 5760.0, baseline: 0.5 }; 6]);
+        assert_eq!(measure.score(&[sums]).map(|score| score.value), Some(5760.0));
     }
 
     #[test]

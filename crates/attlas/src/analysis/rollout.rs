@@ -136,6 +136,7 @@ fn product(left: &[f64], right: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Token, TokenRole};
 
     #[test]
     fn a_text_without_tokens_has_a_rollout_without_numbers() {
@@ -143,6 +144,20 @@ mod tests {
         let layers = rollout(&recording, Kind::Encoder).expect("a rollout");
         assert_eq!(layers.len(), 1);
         assert!(crate::analysis::flow(&recording, Kind::Encoder, 0, 64).is_ok());
+    }
+
+    #[test]
+    fn what_padding_keeps_of_itself_fails_no_check_and_what_a_token_has_of_padding_does() {
+        let sound = [0.5, 0.5, 0.0, 0.5, 0.5, 0.0, 0.5, 0.5, 0.0];
+        let leaking = [0.5, 0.5, 0.0, 0.5, 0.0, 0.5, 0.5, 0.5, 0.0];
+        for (weights, is_sound) in [(sound, true), (leaking, false)] {
+            let mut recording = crate::analysis::rows::tests::recording(Kind::Encoder, weights.to_vec(), 3, 3);
+            recording.items[0].source.tokens[2] = Token { role: TokenRole::Padding, ..Token::labelled("<pad>") };
+            let layers = rollout(&recording, Kind::Encoder).expect("a rollout");
+            recording.layers.extend(layers);
+            let checks = recording.check().expect("a recording");
+            assert_eq!((checks.len(), checks.iter().all(|check| check.passed())), (2, is_sound), "{checks:?}");
+        }
     }
 
     #[test]

@@ -162,8 +162,11 @@ impl Selection {
     }
 }
 
+/// The layers of a kind.
+type OfKind<'a> = (Kind, Vec<Cow<'a, Layer>>);
+
 /// The layers that are meant, of each kind.
-fn chosen<'a>(recording: &'a Recording, selection: &Selection) -> Result<Vec<(Kind, Vec<Cow<'a, Layer>>)>, Error> {
+fn chosen<'a>(recording: &'a Recording, selection: &Selection) -> Result<Vec<OfKind<'a>>, Error> {
     let n_items = recording.items.len();
     if let Some(item) = selection.item.filter(|item| *item >= n_items) {
         return Err(Error::NoItem { item, n_items });
@@ -194,7 +197,7 @@ fn chosen<'a>(recording: &'a Recording, selection: &Selection) -> Result<Vec<(Ki
 /// The arrays that layers of each kind are written as.
 fn select<'a>(
     recording: &'a Recording,
-    chosen: &'a [(Kind, Vec<Cow<'a, Layer>>)],
+    chosen: &'a [OfKind<'a>],
     selection: &Selection,
 ) -> Result<Vec<DenseArray<'a>>, Error> {
     let mut arrays = Vec::new();

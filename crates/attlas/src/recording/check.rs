@@ -1,4 +1,5 @@
-//! What was found when the numbers of a recording were looked at: finite, in the range of their quantity, 0 on padding;
+//! What was found when the numbers of a recording were looked at: finite, in the range of their quantity, 0 on padding (but what
+//! padding keeps of itself);
 //! of weights also that rows sum to 1, and that no row is empty that sees a key.
 
 use std::ops::Range;
@@ -213,7 +214,11 @@ impl LayerCheck {
             map.turn_to(band.clone())?;
             let numbers = map.tile(band.clone(), 0..n_keys); // [band, n_keys]
             for (query, row) in band.zip(numbers.chunks_exact(n_keys)) {
-                self.look_at_numbers(row, &padded);
+                let token = map.query_tokens().tokens.get(query);
+                let is_padding = token.is_some_and(|token| token.role == TokenRole::Padding);
+                // what padding keeps of itself, behind a residual, is no weight on it
+                let masked: &[usize] = if is_padding && !is_weight(&layer.quantity) { &[] } else { &padded };
+                self.look_at_numbers(row, masked);
                 if layer.quantity.rows_sum_to_one() {
                     self.look_at_sum(&map, (item, query), row, rows);
                 }
