@@ -300,3 +300,16 @@ def test_a_model_on_a_gpu_is_recorded_where_it_runs(dtype: str) -> None:
     recording = attlas.capture(model, inputs)
     assert difference(recording, wanted) <= (1e-4 if dtype == "float32" else 2e-2)
     assert proof(recording)
+
+
+def test_a_decoder_whose_layers_are_called_encoder_is_a_decoder() -> None:
+    library = transformers()
+    sizes = {"vocab_size": 100, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+    encoder = library.BertModel(library.BertConfig(num_hidden_layers=2, **sizes))
+    decoder = library.BertLMHeadModel(library.BertConfig(num_hidden_layers=3, is_decoder=True, add_cross_attention=True, **sizes))
+    model = library.EncoderDecoderModel(encoder=encoder, decoder=decoder).eval()
+    recording = attlas.capture(model, {"input_ids": ids(2, 7), "decoder_input_ids": ids(2, 5)})
+    found = [(layer.kind, layer.stack, layer.index, layer.n_queries, layer.n_keys) for layer in recording.layers]
+    assert found == [("encoder", None, at, 7, 7) for at in range(2)] + [
+        (kind, None, at, 5, n_keys) for kind, n_keys in (("decoder", 5), ("cross", 7)) for at in range(3)
+    ]

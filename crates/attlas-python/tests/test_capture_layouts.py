@@ -90,6 +90,46 @@ def both_transposed(q: Any, k: Any, v: Any) -> Any:
     return (v.transpose(2, 3) @ soft(q @ k.transpose(2, 3) * SCALE).transpose(2, 3)).transpose(2, 3)
 
 
+class CountedAttention(OwnAttention):
+    """Attention that says how many heads it has."""
+
+    num_heads = N_HEADS
+
+
+def kernel_of_heads_before_texts(q: Any, k: Any, v: Any) -> Any:
+    return F.scaled_dot_product_attention(q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1)).transpose(0, 1)
+
+
+def kernel_of_heads(q: Any, k: Any, v: Any) -> Any:
+    return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
+
+
+def two_maps_a_head(q: Any, k: Any, v: Any) -> Any:
+    one, other = soft(torch.cat([scores(q, k), scores(k, q)], 1)).chunk(2, 1)
+    return (one - other / 2) @ v
+
+
+def as_many_keys_as_texts(q: Any, k: Any, v: Any) -> Any:
+    best = scores(q, k).topk(N_TEXTS, -1)
+    return torch.zeros_like(scores(q, k)).scatter(-1, best.indices, soft(best.values)) @ v
+
+
+@pytest.mark.parametrize(
+    ("attend", "n_texts", "n_tokens", "said"),
+    [
+        (lambda q, k, v: heads_before_texts(q, k, v), 1, N_TOKENS, "heads before texts"),
+        (lambda q, k, v: heads_before_texts(q, k, v), 1, N_HEADS, "heads before texts"),
+        (kernel_of_heads_before_texts, N_TEXTS, N_TOKENS, "heads before texts"),
+        (kernel_of_heads, N_TEXTS, N_TOKENS, "attends from heads to heads"),
+        (two_maps_a_head, 1, N_HEADS, "with its 4 heads"),
+        (as_many_keys_as_texts, N_TEXTS, N_TOKENS, "none of the tokens"),
+    ],
+)
+def test_the_number_of_heads_and_of_texts_say_which_axes_are_no_tokens(attend: Attend, n_texts: int, n_tokens: int, said: str) -> None:
+    with pytest.raises(attlas.CaptureError, match=said):
+        attlas.capture(nn.Sequential(CountedAttention(attend)).eval(), (torch.randn(n_texts, n_tokens, 16),))
+
+
 @pytest.mark.parametrize("attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed, turned_by_einsum])
 def test_texts_heads_and_queries_are_told_apart_without_a_number_of_heads(attend: Attend) -> None:
     recording, queries, keys = captured(attend)
@@ -280,3 +320,90 @@ def test_layers_of_one_head_that_follow_each_other_stay_layers() -> None:
 
     recording = attlas.capture(nn.Sequential(OneAttention(False), OneAttention(False)).eval(), (torch.randn(1, N_TOKENS, 16),))
     assert [(layer.index, layer.n_heads) for layer in recording.layers] == [(0, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("inference", [False, True])
+def test_layers_of_one_head_are_none_of_one_layer_where_memory_is_used_again(kernel: bool, in_place: bool, inference: bool) -> None:
+    class OneAttention(Head):
+        pass
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(OneAttention(kernel) for _ in range(6))
+
+        def forward(self, x: Any) -> Any:
+            x = x * 1.0
+            for layer in self.layers:
+                if in_place:
+                    x += layer(x).repeat(1, 1, 4)
+                else:
+                    x = x + layer(x).repeat(1, 1, 4)
+            return x
+
+    with torch.inference_mode(inference):
+        recordings = [attlas.capture(Model().eval(), (torch.randn(1, n_tokens, 16),)) for n_tokens in (7, 60)]
+    for recording in recordings:
+        assert [(layer.index, layer.n_heads) for layer in recording.layers] == [(at, 1) for at in range(6)]
+
+
+def test_attention_of_the_model_itself_beside_that_of_its_layers_is_a_stack_with_a_name() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attn, self.layers = OwnAttention(softmax_of_rows), nn.ModuleList(OwnAttention(softmax_of_rows) for _ in range(2))
+
+        def forward(self, x: Any) -> Any:
+            x = self.attn(x)
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    recording = attlas.capture(Model().eval(), (torch.randn(1, N_TOKENS, 16),))
+    assert {(layer.stack, layer.index) for layer in recording.layers} == {("model", 0), (None, 0), (None, 1)}
+
+
+class QueriesAndMemory(nn.Module):
+    """Attention as teaching code writes it, `attention(queries, keys, values)`."""
+
+    def __init__(self, kernel: bool) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.parts = nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, *three: Any) -> Any:
+        q, k, v = (part(x).unflatten(2, (N_HEADS, 4)).transpose(1, 2) for part, x in zip(self.parts, three))
+        context = F.scaled_dot_product_attention(q, k, v) if self.kernel else soft(q @ k.transpose(2, 3) / 2) @ v
+        return context.transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+@pytest.mark.parametrize("n_source", [N_TOKENS, 9])
+def test_keys_and_values_of_one_tensor_and_queries_of_another_are_cross_attention(kernel: bool, n_source: int) -> None:
+    class Attention(QueriesAndMemory):
+        pass
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = Attention(kernel), Attention(kernel)
+
+        def forward(self, x: Any, memory: Any) -> Any:
+            x = x + self.one(x, x, x)
+            return x + self.two(x, memory, memory)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = nn.ModuleList(Layer() for _ in range(2))
+
+        def forward(self, x: Any, memory: Any) -> Any:
+            for layer in self.decoder:
+                x = layer(x, memory)
+            return x
+
+    recording = attlas.capture(Model().eval(), (torch.randn(2, N_TOKENS, 16), torch.randn(2, n_source, 16)))
+    found = [(layer.kind, layer.index, layer.n_queries, layer.n_keys) for layer in recording.layers]
+    assert found == [(kind, at, N_TOKENS, n) for kind, n in (("decoder", N_TOKENS), ("cross", n_source)) for at in range(2)]

@@ -128,6 +128,10 @@ def test_a_model_without_attention_is_never_an_empty_recording() -> None:
         pass
     with refused("no layer of the kinds"):
         attlas.capture(llama(), ids(1, 4), kinds=["cross"])
+    assert attlas.capture(llama(), ids(1, 4), kinds="decoder") == attlas.capture(llama(), ids(1, 4), kinds=["decoder"])
+    for kinds in ("decode", ["decoder", "self"], []):
+        with refused("kinds is", "encoder, decoder, cross were expected"):
+            attlas.capture(llama(), ids(1, 4), kinds=kinds)
     with refused("every is 0"):
         attlas.recording(llama(), every=0)
     with refused("has no generate"):

@@ -256,6 +256,8 @@ def test_rollout_is_made_of_a_recording_and_what_needs_the_model_is_refused(rec:
         (lambda: attlas.explain(REPEATED, INDUCTION, decoder_text=[1]), "for encoder-decoders, and llama-induction is none"),
         (lambda: attlas.ablate(REPEATED, INDUCTION, heads="7.1"), r"has no such head \(decoder: up to L1H3"),
         (lambda: attlas.ablate(REPEATED, INDUCTION, heads="seven"), '"seven" is no head'),
+        (lambda: attlas.ablate(REPEATED, INDUCTION, heads=[]), "no head was named"),
+        (lambda: attlas.check(REPEATED, INDUCTION, heads=""), "no head was named"),
         (lambda: attlas.ablate(REPEATED, INDUCTION, kind="cross"), "has no cross-attention"),
         (lambda: attlas.ablate(REPEATED, INDUCTION, metric="logit-diff"), "needs a foil"),
         (lambda: attlas.ablate(REPEATED, INDUCTION, metric="kl", target=9), "a target is for the metrics logit"),

@@ -97,6 +97,7 @@ def test_a_kind_that_is_not_named_is_asked_for(rec: attlas.Recording) -> None:
         (lambda rec: rec.map("encoder", 0, 0, item=5), "there is no text 5"),
         (lambda rec: rec.map("encodes", 0, 0), "unknown attention kind"),
         (lambda rec: rec["encoder", "3.7"], "heads are written L3H7"),
+        (lambda rec: rec["encodes"], "'encodes' is no kind of attention, of which there are encoder, decoder, cross, and no head"),
         (lambda rec: rec.map("encoder", 0, "0.7"), "heads are written L3H7"),
         (lambda rec: rec.map("encoder", 0, "L0"), "'L0' is a layer; heads are written L0H0"),
         (lambda rec: rec.map("encoder"), "no layer of encoder is named"),

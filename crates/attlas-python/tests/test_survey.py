@@ -147,6 +147,9 @@ def test_errors_name_what_was_given_and_what_there_is(whole: attlas.Survey, tmp_
         attlas.survey({"text": TEXTS, "id": TEXTS}, MODEL, column="words")
     with pytest.raises(attlas.FileError, match="'The cat sat.': there is no such file, and none that matches"):
         attlas.survey("The cat sat.", MODEL)
+    for nothing in (None, 3):
+        with pytest.raises(attlas.Error, match="texts, rows, a table or files were expected, not what is of type"):
+            attlas.survey(nothing, MODEL)
     with pytest.raises(attlas.Error, match="longest is 0; a number from 1 to 1000000"):
         attlas.survey(TEXTS, MODEL, longest=0)
     with pytest.raises(attlas.Error, match="vit reads no texts, and a corpus is made of texts"):
@@ -165,6 +168,12 @@ def test_errors_name_what_was_given_and_what_there_is(whole: attlas.Survey, tmp_
         whole.save(tmp_path / "a.xlsx")
     with pytest.raises(TypeError):
         _ = whole + 1  # type: ignore[operator]
+
+
+def test_a_lazy_table_of_polars_is_a_table() -> None:
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    table = polars.DataFrame({"text": TEXTS})
+    assert attlas.survey(table.lazy(), MODEL, progress=False) == attlas.survey(TEXTS, MODEL, progress=False)
 
 
 def test_a_model_with_other_files_on_a_worker_is_refused(batch: Any) -> None:

@@ -399,8 +399,12 @@ def _heads(heads: Any) -> list[str]:
         return []
     is_one = isinstance(heads, str) or (isinstance(heads, tuple) and not all(isinstance(part, (tuple, list)) or _is_pattern(part) for part in heads))
     if isinstance(heads, str):
-        return [part for part in heads.split(",") if part.strip()]
-    return [_head(heads)] if is_one else [_head(one) for one in heads]
+        named = [part for part in heads.split(",") if part.strip()]
+    else:
+        named = [_head(heads)] if is_one else [_head(one) for one in heads]
+    if not named:
+        raise Error("no head was named; leave heads out for all of them")
+    return named
 
 
 def _is_pattern(part: Any) -> bool:

@@ -49,6 +49,11 @@ def head_of(name: str) -> tuple[int, int | None]:
     return int(found[1]), None if found[2] is None else int(found[2])
 
 
+def is_head(name: str) -> bool:
+    """Whether a text is written as a layer or a head is."""
+    return _HEAD.fullmatch(name.strip()) is not None
+
+
 def layer_and_head(layer: LayerIndex | None, head: Head) -> tuple[int | None, int | Literal["mean"] | None]:
     """What ``L3H7`` names, as ``layer`` or as ``head``; numbers as they are. ``"mean"`` stays."""
     if isinstance(head, str) and head != "mean":

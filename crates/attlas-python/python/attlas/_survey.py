@@ -486,8 +486,12 @@ def _chunks(texts: Any, column: str, target: str | None) -> tuple[int | None, It
         batches = texts.iter(batch_size=_WINDOW)
         total = len(texts) if hasattr(texts, "__len__") else None
         return total, (_texts(batch, column, target) for batch in batches), target is not None
+    if _is(texts, "polars", "LazyFrame"):
+        texts = texts.collect()
     if isinstance(texts, Mapping) or _columns_of(texts) is not None:
         texts = _texts(texts, column, target)
+    if not isinstance(texts, Iterable) and not hasattr(texts, "to_pylist"):
+        raise Error(f"texts, rows, a table or files were expected, not what is of type {type(texts).__name__}")
     total = len(texts) if hasattr(texts, "__len__") else None
     iterator = iter(_items(texts) if hasattr(texts, "to_pylist") else texts)
     first = list(islice(iterator, 1))

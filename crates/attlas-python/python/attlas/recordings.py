@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 from attlas import _attlas
-from attlas._indexing import Head, LayerIndex, Stretch, head_of, layer_and_head, whole_number
+from attlas._indexing import Head, LayerIndex, Stretch, head_of, is_head, layer_and_head, whole_number
 from attlas.analyses import Analyses
 from attlas.errors import Error, FileError, MissingError
 from attlas.figures import Figure, StyleOptions, style_of
@@ -553,6 +553,8 @@ class Recording(Analyses):
         """The kind of attention that is meant where none is named."""
         if len(self.kinds) == 1:
             return self.kinds[0]
+        if isinstance(head, str) and head != "mean" and not is_head(head):
+            raise MissingError(f"{head!r} is no kind of attention, of which there are {', '.join(self.kinds)}, and no head, as L3H7 is")
         there = ", ".join(f'("{kind}", {head!r})' for kind in self.kinds)
         raise MissingError(f"{head!r} does not say the kind of attention; there are {there}")
 

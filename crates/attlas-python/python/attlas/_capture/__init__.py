@@ -46,7 +46,7 @@ def capture(
         target: what the decoder of an encoder-decoder reads, or what goes on after the text of a decoder: a text or
             several (with `tokenizer`), or ids.
         tokens, target_tokens: labels for the axes, in place of the tokenizer's: of one text, or a list for each.
-        kinds: only these kinds: `encoder`, `decoder`, `cross`.
+        kinds: only these kinds: `encoder`, `decoder`, `cross`; one, or several in a list.
         values: keep the value vectors, too, as the trace `values`.
         max_dense_bytes: how large layers may be that can only be recorded dense, together.
         name: what the recording calls the model; its own name otherwise.
@@ -65,7 +65,7 @@ def capture(
         target=target,
         tokens=tokens,
         target_tokens=target_tokens,
-        kinds=None if kinds is None else tuple(kinds),
+        kinds=_kinds(kinds),
         values=values,
         max_dense_bytes=max_dense_bytes,
         name=name,
@@ -103,7 +103,7 @@ def recording(
         model,
         tokenizer=tokenizer,
         every=every,
-        kinds=None if kinds is None else tuple(kinds),
+        kinds=_kinds(kinds),
         values=values,
         max_dense_bytes=max_dense_bytes,
         name=name,
@@ -144,3 +144,16 @@ def from_cache(
     from .cache import from_cache as read
 
     return read(cache, tokens, model=model, scale=scale, kind=kind, name=name)
+
+
+def _kinds(kinds: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Kinds of attention as they are named, one or several; none where all are meant."""
+    if kinds is None:
+        return None
+    from ..errors import CaptureError
+    from ..recordings import KINDS
+
+    named = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    if not named or any(kind not in KINDS for kind in named):
+        raise CaptureError(f"kinds is {kinds!r}; some of {', '.join(KINDS)} were expected, as in kinds=['decoder']")
+    return named

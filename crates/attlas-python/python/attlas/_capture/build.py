@@ -112,7 +112,7 @@ def _refuse_uneven_images(run: Run) -> None:
 
 def _nothing(run: Run) -> str:
     if run.tracks:
-        return f"no layer of the kinds {list(run.kinds or ())} ran: there are others; leave kinds out to see them"
+        return f"no layer of the kinds {', '.join(run.kinds or ())} ran: there are others; leave kinds out to see them"
     if run.missed:
         return f"no attention was captured: {run.missed[0]}"
     return (

@@ -121,11 +121,17 @@ def _in(side: str, name: str) -> bool:
     return re.search(rf"(^|[._]){side}", name) is not None
 
 
+def _is_in_decoder(name: str) -> bool:
+    """Whether a module is a decoder's: of `decoder.bert.encoder.layer.0` the outermost counts."""
+    found = re.search(r"(^|[._])decoder", name)
+    return found is not None and not re.search(r"(^|\.)encoder", name[: found.start()])
+
+
 def _kind(track: Track, has_both: bool) -> str:
     name = track.name
     if track.cross:
         return "cross"
-    if _in("decoder", name) and not re.search(r"(^|\.)encoder", name):
+    if _is_in_decoder(name):
         return "decoder"
     if re.search(r"vision|visual|image|audio", name) or has_both and _in("encoder", name):
         return "encoder"
@@ -178,7 +184,7 @@ def _stacks(groups: dict[str, list[Track]]) -> dict[str, str | None]:
     used: set[str] = set()
     for prefix in groups:
         if prefix != largest:
-            own = [part for part in prefix.split(".") if part not in shared] or [prefix or "model"]
+            own = [part for part in prefix.split(".") if part and part not in shared] or [prefix or "model"]
             name = re.sub(r"[^A-Za-z0-9_-]", "_", own[0])[:60]
             while name in used:
                 name += "_"

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import CaptureError
 from .call import Given, Masks, Track, Unstitchable, again, is_met, kept, read_anew, step
@@ -19,7 +20,7 @@ active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas
 
 ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 """What modules that attend are called, they or their class."""
-_CROSS = re.compile(r"cross|encoder_attn|EncDec|enc_dec|multihead_attn", re.IGNORECASE)
+_CROSS = re.compile(r"cross|encoder_attn|(^|\.)(enc|src)_att|EncDec|enc_dec|multihead_attn", re.IGNORECASE)
 
 
 Running = tuple[Any, int, tuple[tuple[Any, ...], dict[str, Any]]]
@@ -61,6 +62,8 @@ class Recorder:
         self.beams: Any = None  # of a beam search: which row of the batch each kept text was, at each step
         self.missed: dict[int, str] = {}  # modules whose softmax is no map, and why
         self.ran: set[int] = set()  # modules that ran
+        self._inputs: Any = WeakIdKeyDictionary()  # tensor: its number among those that modules were given
+        self._n_inputs = 0
         self.masks.clear()
         self.followed.clear()
 
@@ -128,7 +131,7 @@ class Recorder:
         track.out_dtype = output.dtype
         track.invocation = given.invocation
 
-    def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int) -> Track:
+    def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int, *, cross: bool) -> Track:
         """Takes in attention weights that a softmax gave, `[batch, heads, queries, keys]`, dense. Returns their track."""
         given = Given(
             "softmax",
@@ -140,7 +143,7 @@ class Recorder:
             None,
             1.0,
             invocation=invocation,
-            cross=is_cross(name, module),
+            cross=cross,
         )
         track = self._track(given)
         if track.dense and track.invocation == invocation:
@@ -187,14 +190,23 @@ class Recorder:
             track.problem = f"{given.name} changed its scale from {track.scale} to {given.scale} within a run, which no layer can say"
         return track
 
-    def _called(self, module: Any) -> tuple[int, int]:
-        """The number of the run of the module that called `module`, and where the first tensor lies that it was given."""
+    def _called(self, module: Any) -> tuple[int, tuple[int, float] | None]:
+        """The number of the run of the module that called `module`, and which tensor it was given first, as it was then."""
         at = next((at for at in reversed(range(len(self.stack))) if self.stack[at][0] is module), None)
         if at is None:
-            return 0, 0
+            return 0, None
         args, kwargs = self.stack[at][2]
         first = next(tensors_in([*args, *kwargs.values()]), None)
-        return self.stack[at - 1][1] if at else 0, 0 if first is None or first.layout is not torch.strided else first.data_ptr()
+        return self.stack[at - 1][1] if at else 0, None if first is None else self._number(first)
+
+    def _number(self, tensor: torch.Tensor) -> tuple[int, float]:
+        """A tensor's number, which no other has, and what tells whether it was written to since: its place in memory says neither,
+        as it is another's once the tensor is gone."""
+        if tensor not in self._inputs:
+            self._n_inputs += 1
+            self._inputs[tensor] = self._n_inputs
+        version = float(tensor.double().sum()) if tensor.is_inference() else tensor._version
+        return self._inputs[tensor], version
 
 
 def is_cross(name: str, module: Any) -> bool:

@@ -12,7 +12,7 @@ from ...errors import CaptureError
 from ..call import Given
 from ..recorder import Recorder, current, is_cross
 from .multihead import record_multihead
-from .layout import UNTOLD, n_heads_in, take
+from .layout import HEADS_FIRST, UNTOLD, are_heads_first, looks_elsewhere, n_heads_in, take
 from .softmax import SOFTMAX, softmax
 
 _SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
@@ -95,7 +95,7 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
         mask=mask,
         scale=float(queries.shape[-1] ** -0.5 if scale is None else scale),
         causal=bool(told.get("is_causal")),
-        cross=is_cross(name, module) or _is_elsewhere(recorder, queries, keys),
+        cross=is_cross(name, module) or looks_elsewhere(recorder) or _is_elsewhere(recorder, queries, keys),
         dropout=bool(told.get("dropout_p")),
         invocation=run,
     )
@@ -113,6 +113,8 @@ def _four(recorder: Recorder, name: str, *three: torch.Tensor) -> list[torch.Ten
         CaptureError: where it cannot be told which rows are texts and which are heads.
     """
     if all(tensor.dim() == 4 for tensor in three):
+        if are_heads_first(recorder, three[0].shape):
+            raise CaptureError(f"{name or 'the model'} calls scaled_dot_product_attention with queries " + HEADS_FIRST.format(list(three[0].shape)))
         return list(three)
     axes = sorted({tensor.dim() for tensor in three})
     if axes != [3]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,10 +25,22 @@ def n_heads_of(recorder: Recorder) -> int | None:
     return None
 
 
-def token_sizes(recorder: Recorder) -> set[int]:
-    """How many tokens the module that is running may have been given: the sizes of all axes but the last, and of all texts' axes
-    together."""
-    return all_tokens(recorder) | {size for value in _given(recorder) for size in value.shape[:-1]}
+def token_sizes(recorder: Recorder, n_texts: int | None) -> set[int]:
+    """How many tokens the module that is running may have been given, of `n_texts` texts: the sizes of all axes but the last and one
+    that is as long as there are texts, and of all texts' axes together."""
+    sizes = all_tokens(recorder)
+    for value in _given(recorder):
+        axes = list(value.shape[:-1])
+        if value.dim() > 2 and n_texts in axes:
+            axes.remove(n_texts)
+        sizes.update(axes)
+    return sizes
+
+
+def are_heads_first(recorder: Recorder, shape: Sequence[int]) -> bool:
+    """Whether `[batch, heads, queries, …]` is `[heads, batch, queries, …]`, as far as both numbers tell."""
+    n_heads, n_texts = n_heads_of(recorder), n_texts_of(recorder, shape[2])
+    return None not in (n_heads, n_texts) and n_heads != n_texts and (shape[0], shape[1]) == (n_heads, n_texts)
 
 
 def all_tokens(recorder: Recorder) -> set[int]:
@@ -39,9 +52,14 @@ def all_tokens(recorder: Recorder) -> set[int]:
 
 
 def take(recorder: Recorder, given: Given, output: torch.Tensor) -> None:
-    """Takes in a call, unless its queries are channels, and tokens what is summed over (cross-covariance attention): that is said."""
-    n_queries, d_head = given.queries.shape[2:]
-    if n_queries == given.keys.shape[2] and n_queries not in token_sizes(recorder) and d_head in all_tokens(recorder):
+    """Takes in a call, unless its queries are channels, and tokens what is summed over (cross-covariance attention), or its queries are
+    heads: that is said."""
+    n_texts, n_maps, n_queries, d_head = given.queries.shape
+    n_heads = n_heads_of(recorder)
+    if n_maps != n_heads == n_queries == given.keys.shape[2] and n_maps in all_tokens(recorder):
+        recorder.miss(given.module, f"{given.name} {HEADS_TO_HEADS}: {INSTEAD}")
+        return
+    if n_queries == given.keys.shape[2] and n_queries not in token_sizes(recorder, n_texts) and d_head in all_tokens(recorder):
         recorder.miss(given.module, f"{given.name} {CHANNELS}: {INSTEAD}")
         return
     recorder.take(given, output)
@@ -68,11 +86,25 @@ def n_heads_in(recorder: Recorder, n_rows: int, n_queries: int) -> int | None:
         return known if n_rows % (known * (n_texts or 1)) == 0 else None
     if n_texts is None:
         return 1 if n_rows == 1 else None
-    is_told = n_rows % n_texts == 0 and (n_rows == n_texts or n_queries in token_sizes(recorder))
+    is_told = n_rows % n_texts == 0 and (n_rows == n_texts or n_queries in token_sizes(recorder, n_texts))
     return n_rows // n_texts if is_told else None
 
 
+HEADS_FIRST = "of the shape {}, with heads before texts; [batch, heads, …] was expected"
+HEADS_TO_HEADS = (
+    "attends from heads to heads, and not from tokens to tokens: its arrays are [batch, tokens, heads, width] (is a transpose(1, 2) missing?)"
+)
 UNTOLD = "{} rows are texts and heads, and which is which cannot be told: its code has to give them an axis each, [batch, heads, …]"
+
+
+def looks_elsewhere(recorder: Recorder) -> bool:
+    """Whether the module that is running was given one tensor for queries and another for keys and values, as `attention(x, memory,
+    memory)`: its keys are another sequence's, and no cache of a run."""
+    module, _, (args, kwargs) = _owner(recorder)
+    if recorder.is_running or "self" in recorder.names.get(id(module), "").rpartition(".")[2]:
+        return False
+    three = [value for value in tensors_in([*args, *kwargs.values()]) if value.dim() > 1 and value.is_floating_point()][:3]
+    return len(three) == 3 and three[0] is not three[1] and three[1] is three[2]
 
 
 def _owner(recorder: Recorder) -> Running:

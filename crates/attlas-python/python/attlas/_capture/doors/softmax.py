@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from ..followed import INSTEAD, Weights
-from ..recorder import ATTENTION, Recorder
-from .layout import UNTOLD, all_tokens, n_heads_in, n_heads_of, n_texts_of, token_sizes
+from ..recorder import ATTENTION, Recorder, is_cross
+from .layout import HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, looks_elsewhere, n_heads_in, n_heads_of, n_texts_of, token_sizes
 
 SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
 
@@ -34,10 +34,10 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
         laid_out = _laid_out(recorder, weights)
     if not isinstance(laid_out, str):
         four, is_transposed = laid_out
-        sizes = token_sizes(recorder)
+        sizes = token_sizes(recorder, four.shape[0])
         are_tokens = four.shape[-1] in sizes or recorder.is_running and four.shape[-1] >= four.shape[-2]
         if are_tokens or is_product:
-            track = recorder.take_weights(four, name, module, run)
+            track = recorder.take_weights(four, name, module, run, cross=is_cross(name, module) or looks_elsewhere(recorder))
             track.unsure |= not (are_tokens and is_product)
             channels = frozenset() if sizes & {*four.shape[2:]} else frozenset(all_tokens(recorder))
             recorder.followed.begin(weights, Weights(track, len(track.dense) - 1, name, run, is_transposed, is_product, channels))
@@ -67,12 +67,15 @@ def _laid_out(recorder: Recorder, weights: torch.Tensor) -> tuple[torch.Tensor, 
         if n is None:
             return f"of the shape {shape}: its " + UNTOLD.format(shape[0])
         return weights.reshape(-1, n, *weights.shape[1:]), False
-    sizes = token_sizes(recorder)
+    sizes = token_sizes(recorder, shape[0])
     if n_heads is not None:
-        if shape[1] in (1, n_heads):
+        is_swapped = are_heads_first(recorder, shape)
+        if shape[1] in (1, n_heads) and not is_swapped:
             return weights, False
-        if shape[2] == n_heads and shape[3] in sizes:
+        if shape[2] == n_heads and shape[1] in sizes and shape[3] in sizes and not (is_swapped and shape[1] == 1):
             return weights.transpose(1, 2), True
+        if is_swapped:
+            return HEADS_FIRST.format(shape)
         return f"of the shape {shape}; with its {n_heads} heads, [batch, {n_heads}, queries, keys] was expected (a window of keys is at work?)"
     if shape[2] not in sizes and shape[1] in sizes and n_texts_of(recorder, shape[1]) == shape[0]:
         return weights.transpose(1, 2), True
