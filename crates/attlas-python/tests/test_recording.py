@@ -68,6 +68,11 @@ def test_what_takes_a_head_takes_its_name(rec: attlas.Recording) -> None:
         rec.map("cross", 2, "L1H4")
 
 
+def test_a_recording_of_a_changed_run_says_so_in_its_line(rec: attlas.Recording) -> None:
+    assert "changed by" not in repr(rec)
+    assert "changed by 1 edit" in repr(attlas.record("A cat.", knock_out="cross:L2H4"))
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [(3, "expected, not what is of type int"), (b"x", "of type bytes"), (["a", 3], "text 1 is of type int, not a text"), ([], "no text")],

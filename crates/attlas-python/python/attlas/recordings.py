@@ -538,6 +538,8 @@ class Recording(Analyses):
             parts.append(f"{kind} {len(layers)}×{heads[0]}" + (f" to {heads[-1]}" if len(heads) > 1 else ""))
         sizes = {side: len(tokens.tokens) for side, tokens in zip(("source", "target"), self.item(0)[:2], strict=True)}
         parts.append(" + ".join(f"{n} {side}" for side, n in sizes.items() if n) + " tokens")
+        n_edits = len(self.provenance.edits)
+        parts += [f"changed by {n_edits} edit{'' if n_edits == 1 else 's'}"] if n_edits else []
         notes = self.provenance.notes
         parts += dict.fromkeys(head for head in map(_head, notes) if head is not None)
         return f"<attlas.Recording {' · '.join(parts)}>"
