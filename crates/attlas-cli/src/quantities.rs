@@ -111,6 +111,18 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// One quantity, of every layer; nothing where that is weight, which is there in any case.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when tokens of flow were given for another quantity.
+    pub fn one(shown: Shown, kind: Option<Kind>, flow_tokens: Option<usize>) -> Result<Asked, Failure> {
+        if flow_tokens.is_some() && shown != Shown::Flow {
+            return Err(Failure::Usage("--flow-tokens is for --quantity flow".into()));
+        }
+        let shown = Some(shown).filter(|shown| *shown != Shown::Weight);
+        Ok(Asked { shown: shown.into_iter().collect(), kind, flow_tokens, ..Asked::default() })
+    }
+
     fn quantities(&self, shown: &[Shown]) -> Quantities<'_> {
         let PredictionArguments { target, foil, position } = &self.prediction;
         Quantities {

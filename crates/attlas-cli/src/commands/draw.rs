@@ -23,7 +23,7 @@ use crate::inputs::{
     pick_kind_in, pick_layer_in, recording_of,
 };
 use crate::progress::Progress;
-use crate::quantities::{PredictionArguments, parse_flow_tokens, parse_shown};
+use crate::quantities::{Asked, PredictionArguments, parse_flow_tokens, parse_shown};
 use crate::terminal::{Terminal, printable, remark};
 use crate::view::ViewArguments;
 
@@ -328,17 +328,12 @@ impl Picture {
 impl Common {
     /// These options with what the quantity asks of a run.
     fn asking(&self, layers: Layers) -> Result<Common, Failure> {
-        if self.flow_tokens.is_some() && self.quantity != Shown::Flow {
-            return Err(Failure::Usage("--flow-tokens is for --quantity flow".into()));
-        }
+        let asked = Asked::one(self.quantity, self.kind, self.flow_tokens)?;
         self.prediction.check(&[self.quantity])?;
         let mut asking = self.clone();
         asking.view.quantity = self.quantity.quantity();
         if self.quantity != Shown::Weight {
-            let asked = &mut asking.run.quantities;
-            (asked.shown, asked.kind) = (vec![self.quantity], self.kind);
-            (asked.layers, asked.flow_tokens) = (layers, self.flow_tokens);
-            asked.prediction = self.prediction.clone();
+            asking.run.quantities = Asked { layers, prediction: self.prediction.clone(), ..asked };
         }
         Ok(asking)
     }

@@ -22,9 +22,9 @@ Examples:
   attlas export run.safetensors --kind encoder --rows 0:8 --columns 0:8 -o corner.json
   attlas export run.safetensors --quantity rollout -o rollout.npz
 
-Arrays are named encoder, decoder_self and decoder_cross, of another quantity than weights encoder_rollout and so on. For one text (--text N of a batch) each is [layers, heads, queries, keys]; for a
-batch there is one array per layer, encoder.0, …, of shape [batch, heads, queries, keys]. In CSV an apostrophe stands before a
-token that a spreadsheet would take for a formula.";
+Arrays are named encoder, decoder_self and decoder_cross, of another quantity than weights encoder_rollout and so on. For one text
+(--text N of a batch) each is [layers, heads, queries, keys]; for a batch there is one array per layer, encoder.0, …, of shape
+[batch, heads, queries, keys]. In CSV an apostrophe stands before a token that a spreadsheet would take for a formula.";
 
 /// `attlas export`.
 #[derive(Debug, Args)]
@@ -70,7 +70,9 @@ pub struct ExportArguments {
 pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     arrays::Format::of(&arguments.output).map_err(|error| Failure::Usage(error.to_string()))?;
     check_output(&arguments.output, [arguments.recording.as_path()])?;
-    let recording = opened(arguments)?;
+    let asked = Asked::one(arguments.quantity, arguments.kind, arguments.flow_tokens)?;
+    let mut recording = Recording::open(&arguments.recording)?;
+    asked.add_to_opened(&mut recording)?;
     let quantity = arguments.quantity.quantity();
     let end = |size: fn(&Layer) -> usize| {
         let chosen = recording.layers.iter().filter(|layer| arguments.kind.is_none_or(|kind| layer.kind == kind));
@@ -98,24 +100,6 @@ pub fn run(arguments: &ExportArguments, terminal: &mut Terminal) -> Result<Outco
     let behind = checks::complaint_of_weights_behind(&recording, quantity, items.clone())?;
     let found = behind.or(complaint(&recording.check_heads(items, is_chosen)?));
     Ok(checks::outcome(found.as_deref()))
-}
-
-/// The recording, with the maps that are asked for.
-fn opened(arguments: &ExportArguments) -> Result<Recording, Failure> {
-    if arguments.flow_tokens.is_some() && arguments.quantity != Shown::Flow {
-        return Err(Failure::Usage("--flow-tokens is for --quantity flow".into()));
-    }
-    let mut recording = Recording::open(&arguments.recording)?;
-    if arguments.quantity != Shown::Weight {
-        let asked = Asked {
-            shown: vec![arguments.quantity],
-            kind: arguments.kind,
-            flow_tokens: arguments.flow_tokens,
-            ..Asked::default()
-        };
-        asked.add_to_opened(&mut recording)?;
-    }
-    Ok(recording)
 }
 
 /// Says which other maps the recording keeps beside weights.
