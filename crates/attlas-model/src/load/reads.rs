@@ -223,16 +223,22 @@ impl Loader<'_> {
         Ok(Convolution { linear, kernel, stride, ends: Ends::Zeros })
     }
 
-    /// How fast rotary positions turn, where the weights hold it: it is what the model was trained with, which may have
-    /// been rounded.
+    /// How fast rotary positions turn, or the table that they turn by, where the weights hold it: it is what the model was
+    /// trained with, which may have been rounded.
     pub(super) fn stored_frequencies(&self, stack: &mut Stack, names: &StackNames) -> Result<(), Error> {
         let under = |name: &&str| format!("{}{name}", self.prefix);
         let Some(name) = names.frequencies.iter().map(under).find(|name| self.checkpoint.contains(name)) else {
             return Ok(());
         };
         for rotary in stack.blocks.iter_mut().filter_map(|block| block.attention.rotary.as_mut()) {
-            if let Frequencies::Fixed { per_pair, .. } = &mut rotary.frequencies {
-                *per_pair = self.checkpoint.tensor(&name, &[rotary.n_columns / 2])?.to_vec();
+            match &mut rotary.frequencies {
+                Frequencies::Fixed { per_pair, .. } => {
+                    *per_pair = self.checkpoint.tensor(&name, &[rotary.n_columns / 2])?.to_vec();
+                }
+                Frequencies::Table { n_positions, stored } => {
+                    *stored = Some(self.checkpoint.tensor(&name, &[*n_positions, rotary.n_columns])?);
+                }
+                _ => {}
             }
         }
         Ok(())
