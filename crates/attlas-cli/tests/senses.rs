@@ -47,6 +47,28 @@ fn an_image_is_recorded_and_a_row_is_drawn_over_it() {
 }
 
 #[test]
+fn an_image_smaller_than_what_is_cut_out_of_its_middle_is_recorded_and_drawn_with_black_around_it() {
+    let folder = workplace(
+        "vit",
+        r#"{"size": {"height": 6, "width": 8}, "do_center_crop": true, "crop_size": {"height": 12, "width": 12}}"#,
+    );
+    let record = ["record", "photo.png", "--model", "model", "-o", "run.safetensors"];
+    Command::new(record).in_folder(&folder).run().succeeds();
+    let draw = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--query", "r1c1", "-o", "p.svg"];
+    Command::new(draw).in_folder(&folder).run().succeeds();
+    let svg = fs::read_to_string(folder.path().join("p.svg")).expect("the picture");
+    assert!(svg.contains("what r1c1 looks at"), "{svg}");
+    // an image that the model does not read is refused with the file that has it prepared so
+    let larger = r#"{"size": {"height": 16, "width": 16}}"#;
+    fs::write(folder.path().join("model/preprocessor_config.json"), larger).expect("a file");
+    let refused = Command::new(record).in_folder(&folder).run();
+    refused.fails(3);
+    let words =
+        ["photo.png: as ", "preprocessor_config.json has it prepared, the image has 3 colours and 16 × 16 pixels"];
+    assert!(words.iter().all(|words| refused.stderr.contains(words)), "{}", refused.stderr);
+}
+
+#[test]
 fn object_queries_say_what_they_found_and_where_they_look() {
     let detr = r#"{"image_processor_type": "DetrImageProcessor", "size": {"shortest_edge": 18, "longest_edge": 60}}"#;
     let folder = workplace("detr", detr);

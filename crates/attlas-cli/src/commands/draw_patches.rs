@@ -181,7 +181,10 @@ fn image_file(common: &Common, arguments: &PatchesArguments) -> Result<PathBuf, 
     }
 }
 
-/// The part of the image that the patches cover.
+/// The longest side, in pixels, of a picture of an image with black around it.
+const LONGEST_WITH_BLACK: u64 = 4096;
+
+/// The part of the image that the patches cover, with black where they lie beside it.
 fn seen_part(path: &Path, grid: &PatchGrid) -> Result<Image, Failure> {
     let image = Image::open(path)?;
     // an imported map knows no image: its patches cover the whole of any
@@ -196,9 +199,20 @@ fn seen_part(path: &Path, grid: &PatchGrid) -> Result<Image, Failure> {
         )));
     }
     let [left, top, width, height] = seen;
-    let line = |y: usize| &image.pixels[(y * image.width + left) * 3..][..width * 3];
-    let pixels = (top..top + height).flat_map(line).copied().collect();
-    Ok(Image { width, height, pixels })
+    let is_within = |start: i64, length: i64, whole: usize| start >= 0 && start + length <= whole as i64;
+    // of a small image in much black, one pixel in so many is enough
+    let step = match is_within(left, width, image.width) && is_within(top, height, image.height) {
+        true => 1,
+        false => width.max(height).unsigned_abs().div_ceil(LONGEST_WITH_BLACK).max(1) as usize,
+    };
+    let places = |start: i64, length: i64| (start..start + length).step_by(step);
+    let pixel = |x: i64, y: i64| {
+        let is_black = x < 0 || y < 0 || x >= image.width as i64 || y >= image.height as i64;
+        let at = if is_black { None } else { Some((y as usize * image.width + x as usize) * 3) };
+        at.map_or([0; 3], |at| [0, 1, 2].map(|channel| image.pixels[at + channel]))
+    };
+    let pixels = places(top, height).flat_map(|y| places(left, width).flat_map(move |x| pixel(x, y))).collect();
+    Ok(Image { width: places(left, width).count(), height: places(top, height).count(), pixels })
 }
 
 #[cfg(test)]

@@ -59,7 +59,9 @@ impl Model {
         let ImageRows { n_leading, grid: [rows, columns], covered: [covered_height, covered_width], .. } = image_rows;
         // pixels beyond the last whole patch are not seen
         let [x, y, seen_width, seen_height] = prepared.seen;
-        let part = |covered: usize, n_seen: usize, n_all: usize| (covered * n_seen).div_ceil(n_all);
+        let part = |covered: usize, n_seen: i64, n_all: usize| -> i64 {
+            (covered as i64 * n_seen + n_all as i64 - 1).div_euclid(n_all as i64)
+        };
         let grid = PatchGrid {
             first: n_leading,
             rows,
@@ -67,7 +69,9 @@ impl Model {
             size: Some([image.width, image.height]),
             seen: Some([x, y, part(covered_width, seen_width, width), part(covered_height, seen_height, height)]),
         };
-        let input = self.features_input(prepared.array)?;
+        let input = self.features_input(prepared.array).map_err(|error| {
+            Error::file(path, format!("as {} has it prepared, {error}", preparation.file.display()))
+        })?;
         let features =
             input.features.map(|features| Arc::new(Features { image: Some(grid), ..Arc::unwrap_or_clone(features) }));
         let target = match self.object_queries() {

@@ -1,6 +1,7 @@
 //! preprocessor_config.json: how an image is resized, cut, scaled and normalised before a model reads it.
 
 use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -17,6 +18,8 @@ const MAX_SIDE: usize = 4096;
 /// The steps, in the order in which they are taken.
 #[derive(Debug, Clone)]
 pub(crate) struct Preparation {
+    /// The file that says them, for messages.
+    pub file: PathBuf,
     resized: Option<(Size, Filter)>,
     /// Height and width of what is cut out of the middle.
     cut: Option<[usize; 2]>,
@@ -44,8 +47,9 @@ enum Size {
 pub(crate) struct Prepared {
     /// Shape `[3, height, width]`.
     pub array: Array,
-    /// The part of the file's image in it: left, top, width, height, in pixels of the file.
-    pub seen: [usize; 4],
+    /// The part of the file's image in it: left, top, width, height, in pixels of the file. Where the image is smaller than what is
+    /// cut out of its middle, black stands around it, and the part begins before it and ends behind it.
+    pub seen: [i64; 4],
 }
 
 impl Prepared {
@@ -98,7 +102,7 @@ impl Preparation {
             }
             false => None,
         };
-        Ok(Preparation { resized, cut, scale, normalised })
+        Ok(Preparation { file: config.path().to_owned(), resized, cut, scale, normalised })
     }
 
     /// The image as the model reads it, and which part of it is left.
@@ -106,7 +110,7 @@ impl Preparation {
         // 1. size
         let [height, width] = match &self.resized {
             None => [image.height, image.width],
-            Some((size, _)) => size.of(image)?,
+            Some((size, _)) => size.of(image, &self.file)?,
         };
         let resized = match &self.resized {
             None => Cow::Borrowed(image),
@@ -114,30 +118,33 @@ impl Preparation {
         };
         // 2. the middle
         let [cut_height, cut_width] = self.cut.unwrap_or([height, width]);
-        if cut_height > height || cut_width > width {
-            return Err(format!(
-                "has {height} × {width} pixels after resizing (height × width), fewer than the {cut_height} × \
-                 {cut_width} that are cut out of its middle"
-            ));
-        }
         if cut_height.max(cut_width) > MAX_SIDE {
             return Err(format!(
-                "has {width} × {height} pixels, which this model's configuration does not resize; {MAX_SIDE} a side is the most"
+                "has {width} × {height} pixels, which {} does not resize (do_resize); {MAX_SIDE} a side is the most",
+                self.file.display()
             ));
         }
-        let (top, left) = ((height - cut_height) / 2, (width - cut_width) / 2);
-        // 3. numbers, colour by colour
+        let (top, left) = (start_of_middle(height, cut_height), start_of_middle(width, cut_width));
+        // 3. numbers, colour by colour; black where there is no image
         let mut values = Vec::with_capacity(3 * cut_height * cut_width); // [3, cut_height, cut_width]
         for channel in 0..3 {
-            for y in top..top + cut_height {
-                let line = &resized.pixels[(y * width + left) * 3..][..cut_width * 3];
-                values.extend(line.iter().skip(channel).step_by(3).map(|value| self.number(*value, channel)));
+            for y in top..top + cut_height as i64 {
+                let line = usize::try_from(y).ok().and_then(|y| resized.pixels.chunks_exact(width * 3).nth(y));
+                let line = line.unwrap_or_default();
+                values.extend((left..left + cut_width as i64).map(|x| {
+                    let value = usize::try_from(x).ok().and_then(|x| line.get(3 * x + channel));
+                    self.number(value.copied().unwrap_or(0), channel)
+                }));
             }
         }
-        let in_file = |place: usize, n_new: usize, n_old: usize| (place * n_old + n_new / 2) / n_new;
+        // 4. where that lies in the file
+        let in_file = |place: i64, n_new: usize, n_old: usize| {
+            let (n_new, n_old) = (n_new as i64, n_old as i64);
+            (place * n_old + n_new / 2).div_euclid(n_new)
+        };
         let (x, y) = (in_file(left, width, image.width), in_file(top, height, image.height));
-        let right = in_file(left + cut_width, width, image.width).max(x + 1);
-        let bottom = in_file(top + cut_height, height, image.height).max(y + 1);
+        let right = in_file(left + cut_width as i64, width, image.width).max(x + 1);
+        let bottom = in_file(top + cut_height as i64, height, image.height).max(y + 1);
         let array = Array { shape: vec![3, cut_height, cut_width], values };
         Ok(Prepared { array, seen: [x, y, right - x, bottom - y] })
     }
@@ -152,9 +159,15 @@ impl Preparation {
     }
 }
 
+/// Where the middle begins that is cut out of `n` pixels: before the first where there are fewer. A half pixel goes where
+/// `center_crop` of transformers' Pillow processors has it.
+fn start_of_middle(n: usize, cut: usize) -> i64 {
+    (n as i64 - cut as i64).div_euclid(2)
+}
+
 impl Size {
     /// Height and width for an image.
-    fn of(self, image: &Image) -> Result<[usize; 2], String> {
+    fn of(self, image: &Image, file: &Path) -> Result<[usize; 2], String> {
         let sides = match self {
             Size::Exact(sides) => sides,
             Size::Multiples { unit, least, most } => {
@@ -170,8 +183,10 @@ impl Size {
         };
         match sides.into_iter().max() {
             Some(longest) if longest > MAX_SIDE => Err(format!(
-                "has {} × {} pixels and would be resized to a side of {longest}; {MAX_SIDE} is the most",
-                image.width, image.height
+                "has {} × {} pixels and would be resized to a side of {longest}, as {} asks (size); {MAX_SIDE} is the most",
+                image.width,
+                image.height,
+                file.display()
             )),
             _ => Ok(sides),
         }
@@ -338,8 +353,6 @@ fn colors(config: &ConfigFile, field: &str, default: [f64; 3]) -> Result<[f64; 3
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use safetensors::SafeTensors;
 
     use super::*;
@@ -385,6 +398,22 @@ mod tests {
         assert_eq!(prepared.seen, [12, 2, 16, 16]);
     }
 
+    /// By hand as `center_crop` of transformers' `image_transforms` does it: 3 pixels in the middle of 6 have two before them and
+    /// one behind; of 5 rows the middle two are the second and the third.
+    #[test]
+    fn an_image_smaller_than_its_middle_has_black_around_it() {
+        let config = br#"{"do_resize": false, "do_center_crop": true, "crop_size": {"height": 2, "width": 6},
+            "do_normalize": false, "rescale_factor": 1}"#;
+        let config = ConfigFile::parse("preprocessor_config.json".as_ref(), config).expect("JSON");
+        let image = Image { width: 3, height: 5, pixels: (1..=45).collect() };
+        let prepared = Preparation::read(&config).expect("a preparation").apply(&image).expect("it is prepared");
+        assert_eq!(prepared.array.shape, [3, 2, 6]);
+        let red = [[0.0, 0.0, 10.0, 13.0, 16.0, 0.0], [0.0, 0.0, 19.0, 22.0, 25.0, 0.0]].concat();
+        assert_eq!(prepared.array.values[..12], red);
+        assert_eq!(prepared.array.values[12 + 2], 11.0, "green");
+        assert_eq!(prepared.seen, [-2, 1, 6, 2]);
+    }
+
     #[test]
     fn older_files_of_detr_give_the_shorter_side_and_the_longest_there_may_be() {
         let read = |json: &[u8]| {
@@ -415,9 +444,6 @@ mod tests {
         };
         assert!(refused(r#"{"size": {"height": 1000000, "width": 1}}"#).contains("size.height is 1000000"));
         assert!(refused(r#"{"size": {"shortest_edge": 4000}}"#).contains("side of 12000000"));
-        assert!(
-            refused(r#"{"size": {"shortest_edge": 1}, "do_center_crop": true, "crop_size": 9}"#).contains("fewer than")
-        );
         let one_line = Image { width: 5000, height: 1, pixels: vec![0; 15_000] };
         let config = ConfigFile::parse("preprocessor_config.json".as_ref(), br#"{"do_resize": false}"#).expect("JSON");
         let message = Preparation::read(&config).expect("a preparation").apply(&one_line).err().expect("a refusal");
