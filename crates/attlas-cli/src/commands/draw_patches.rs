@@ -24,7 +24,7 @@ pub struct PatchesArguments {
     pub one: OneHead,
     /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token; of a model that looks for objects also the number
     /// of an object query, whose cross-attention is drawn [default: the first]. Of a text with an image in it:
-    /// a word, the second of several as it#2, or a token by its place [default: the last].
+    /// a word, the second of several as it#2, a patch, that of the second image as r0c0#2, or a token by its place [default: the last].
     #[arg(long, value_name = "rYcX | CLS | N | TOKEN")]
     pub query: Option<String>,
     /// Which image of a text, where it has several, counted from 0; --image is its file.
