@@ -89,7 +89,13 @@ fn object_queries_say_what_they_found_and_where_they_look() {
     draw("r0c1").succeeds();
     let svg = fs::read_to_string(folder.path().join("look.svg")).expect("the picture");
     assert!(svg.contains("what r0c1 looks at"), "{svg}");
-    assert!(draw("7").fails(2).contains("--query 7"));
+    let there_are = "there are r0c0 to r2c2 of encoder attention, and 5 tokens, q0 to q4 of cross attention";
+    assert!(draw("7").fails(2).ends_with(&format!("--query 7: {there_are}")));
+    let words = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--kind", "encoder", "--query", "q3"];
+    let run = Command::new(words.into_iter().chain(["-o", "look.svg"])).in_folder(&folder).run();
+    assert!(
+        run.fails(2).ends_with("--query q3: is a query of cross attention, not of encoder attention: --kind cross")
+    );
     let words = ["record", "photo.png", "--model", "model", "--target", "a cat", "-o", "other.safetensors"];
     let refused = Command::new(words).in_folder(&folder).run();
     assert!(refused.fails(2).contains("looks for objects and writes no text: leave out --target"));

@@ -43,7 +43,12 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     let queries = found.query_tokens(item);
     let query = match (&arguments.query, kind) {
         (Some(query), Kind::Decoder) => attlas::place::token_of(queries, query, "--query").map_err(Failure::Usage)?,
-        (Some(query), _) => place_of(queries, grid, query)?,
+        (Some(query), _) => find(queries, query).ok_or_else(|| {
+            let other = [Kind::Encoder, Kind::Cross]
+                .into_iter()
+                .find(|other| *other != kind && recording.kinds().contains(other));
+            no_query(query, (kind, queries), other.map(|other| (other, item.queries(other))), grid)
+        })?,
         // what the answer begins with is read off the last token
         (None, Kind::Decoder) => queries.unpadded(queries.len()).last().copied().unwrap_or(0),
         (None, _) => 0,
@@ -120,20 +125,32 @@ fn find(tokens: &Tokens, query: &str) -> Option<usize> {
     tokens.labels().position(|label| label.eq_ignore_ascii_case(query) || label == numbered)
 }
 
-/// The place of the query among the tokens.
-fn place_of(tokens: &Tokens, grid: &PatchGrid, query: &str) -> Result<usize, Failure> {
-    find(tokens, query).ok_or_else(|| {
-        let labels: Vec<&str> = tokens.labels().collect();
-        let are = match labels.as_slice() {
-            [before @ .., last] if *last == format!("r{}c{}", grid.rows - 1, grid.columns - 1) => {
-                let others = before[..grid.first].join(", ");
-                format!("r0c0 to {last}{}{others}", if others.is_empty() { "" } else { ", and " })
-            }
-            [first, .., last] => format!("{} tokens, {first} to {last}", labels.len()),
-            _ => labels.join(", "),
-        };
-        Failure::Usage(format!("--query {query}: there are {are}"))
-    })
+/// What is said of a query that the attention does not have: that another has it, or which there are.
+fn no_query(query: &str, own: (Kind, &Tokens), other: Option<(Kind, &Tokens)>, grid: &PatchGrid) -> Failure {
+    let names = |tokens: &Tokens| names_of(tokens, grid);
+    let there_are = match (own, other) {
+        ((kind, _), Some((other, tokens))) if find(tokens, query).is_some() => {
+            format!("is a query of {other} attention, not of {kind} attention: --kind {other}")
+        }
+        ((kind, queries), Some((other, tokens))) => {
+            format!("there are {} of {kind} attention, and {} of {other} attention", names(queries), names(tokens))
+        }
+        ((_, queries), None) => format!("there are {}", names(queries)),
+    };
+    Failure::Usage(format!("--query {query}: {there_are}"))
+}
+
+/// The names of queries, in words; of the patches of an image the first and the last.
+fn names_of(tokens: &Tokens, grid: &PatchGrid) -> String {
+    let labels: Vec<&str> = tokens.labels().collect();
+    match labels.as_slice() {
+        [before @ .., last] if *last == format!("r{}c{}", grid.rows - 1, grid.columns - 1) => {
+            let others = before.get(..grid.first).unwrap_or_default().join(", ");
+            format!("r0c0 to {last}{}{others}", if others.is_empty() { "" } else { ", and " })
+        }
+        [first, .., last] => format!("{} tokens, {first} to {last}", labels.len()),
+        _ => labels.join(", "),
+    }
 }
 
 /// What the row gives to tokens that stand nowhere in the image: a share, where rows are shares of something. Of many, those that get
