@@ -113,6 +113,15 @@ fn a_sound_is_recorded_with_its_transcript() {
         run.stdout
     );
     assert!(run.stderr.contains("resampled from 16000 to 4480"), "{}", run.stderr);
+    // a spectrogram that the model does not read is refused by the file that asks for it
+    let other = r#"{"feature_size": 9, "sampling_rate": 4480, "chunk_length": 1}"#;
+    fs::write(folder.path().join("model/preprocessor_config.json"), other).expect("a file");
+    let run = Command::new(words).in_folder(&folder).run();
+    assert!(
+        run.fails(3).contains("preprocessor_config.json: (feature_size, chunk_length, hop_length)"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

@@ -254,12 +254,12 @@ const CLIP_DEVIATION: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 fn of_multiples(config: &ConfigFile) -> Result<Option<Size>, Error> {
     let Some(merged) = config.size_or_none("merge_size")? else { return Ok(None) };
     let side = config.size_or("patch_size", 14)?;
+    let given = config.section("size")?;
+    let size = given.as_ref().unwrap_or(config);
     let limit = |field: &str, edge: &str, default: usize| match config.size_or_none(field)? {
         Some(n) => Ok(n),
-        None => match config.section("size")? {
-            Some(size) => size.size_or(edge, default),
-            None => Ok::<usize, Error>(default),
-        },
+        None if given.is_some() => size.size_or(edge, default),
+        None => Ok::<usize, Error>(default),
     };
     let least = limit("min_pixels", "shortest_edge", 56 * 56)?;
     let most = limit("max_pixels", "longest_edge", 28 * 28 * 1280)?;
@@ -270,7 +270,10 @@ fn of_multiples(config: &ConfigFile) -> Result<Option<Size>, Error> {
     }
     if most > MAX_SIDE * MAX_SIDE || least > most {
         let message = format!("is {most} after a least number of {least}; {} is the most", MAX_SIDE * MAX_SIDE);
-        return Err(config.error("max_pixels", message));
+        return Err(match config.has("max_pixels") || given.is_none() {
+            true => config.error("max_pixels", message),
+            false => size.error("longest_edge", message),
+        });
     }
     Ok(Some(Size::Multiples { unit: (side * merged).min(MAX_SIDE), least, most }))
 }
@@ -345,7 +348,7 @@ fn colors(config: &ConfigFile, field: &str, default: [f64; 3]) -> Result<[f64; 3
         [red, green, blue] => [red, green, blue],
         _ => return Err(config.error(field, format!("has {} numbers, but there are 3 colours", numbers.len()))),
     };
-    if field == "image_std" && numbers.contains(&0.0) {
+    if field == "image_std" && numbers.iter().any(|number| *number as f32 == 0.0) {
         return Err(config.error(field, "has a 0, by which pixels would be divided"));
     }
     Ok(numbers)
@@ -450,6 +453,10 @@ mod tests {
         assert!(message.contains("has 5000 × 1 pixels") && message.contains("4096"), "{message}");
         assert!(refused(r#"{"resample": 9}"#).contains("resample is 9"));
         assert!(refused(r#"{"image_std": [1, 0, 1]}"#).contains("image_std has a 0"));
+        assert!(refused(r#"{"image_std": 1e-60}"#).contains("image_std has a 0"));
         assert!(refused(r#"{"image_mean": [1, 2]}"#).contains("image_mean has 2 numbers"));
+        let merged = |size: &str| refused(&format!(r#"{{"merge_size": 2, {size}}}"#));
+        assert!(merged(r#""max_pixels": 9"#).contains("max_pixels is 9 after a least number of 3136"));
+        assert!(merged(r#""size": {"longest_edge": 9}"#).contains("size.longest_edge is 9 after"));
     }
 }
