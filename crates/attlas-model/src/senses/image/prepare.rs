@@ -411,7 +411,7 @@ mod tests {
         let image = Image { width: 3, height: 5, pixels: (1..=45).collect() };
         let prepared = Preparation::read(&config).expect("a preparation").apply(&image).expect("it is prepared");
         assert_eq!(prepared.array.shape, [3, 2, 6]);
-        let red = [[0.0, 0.0, 10.0, 13.0, 16.0, 0.0], [0.0, 0.0, 19.0, 22.0, 25.0, 0.0]].concat();
+        let red: Vec<f32> = [[0.0, 0.0, 10.0, 13.0, 16.0, 0.0], [0.0, 0.0, 19.0, 22.0, 25.0, 0.0]].concat();
         assert_eq!(prepared.array.values[..12], red);
         assert_eq!(prepared.array.values[12 + 2], 11.0, "green");
         assert_eq!(prepared.seen, [-2, 1, 6, 2]);
