@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attlas_model::{Decoding, Input, Model, RunOptions, Side};
-use common::data;
+use common::{data, refusal};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -65,12 +65,6 @@ impl Folder {
         folder.write();
         folder.refusal()
     }
-}
-
-fn refusal(path: &Path) -> String {
-    let message = Model::load(path).expect_err("a refusal").to_string();
-    assert!(!message.contains('\n'), "one sentence: {message}");
-    message.replace(&path.display().to_string(), "DIR")
 }
 
 #[test]
