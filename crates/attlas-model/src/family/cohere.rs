@@ -72,6 +72,7 @@ fn decoder(
     norm: Norm,
     change: impl Fn(usize, &mut Block) -> Result<(), Error>,
 ) -> Result<Architecture, Error> {
+    config.assume("max_position_embeddings", 8192);
     let biases = llama::biases(config)?;
     let mut architecture = llama::decoder_with(norm, config, biases, |layer, block| {
         block.residual = Residual::ParallelSharedNorm;
