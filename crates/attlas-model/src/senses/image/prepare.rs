@@ -10,7 +10,7 @@ use super::resample::{Filter, resize};
 use crate::Error;
 use crate::block::pass::Array;
 use crate::config::file::ConfigFile;
-use crate::family::size_is_shorter_side;
+use crate::family::processors;
 
 /// The largest side that an image is resized to.
 const MAX_SIDE: usize = 4096;
@@ -26,7 +26,13 @@ pub(crate) struct Preparation {
     scale: Option<f64>,
     /// Mean and standard deviation of each colour.
     normalised: Option<[[f64; 3]; 2]>,
+    /// What a reader must know of the pixels.
+    pub note: Option<&'static str>,
 }
+
+/// Said where transformers resizes numbers.
+const IN_BYTES: &str = "transformers resizes this model's images as numbers, here they are rounded to 8 bits afterwards: a pixel may \
+    be half a level of 255 off";
 
 /// What an image is resized to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +108,13 @@ impl Preparation {
             }
             false => None,
         };
-        Ok(Preparation { file: config.path().to_owned(), resized, cut, scale, normalised })
+        if processors::pads_to_square(config)? && config.flag_or("do_pad", false)? {
+            return Err(
+                config.error("do_pad", "is true, which puts an image in the middle of a square; attlas does not")
+            );
+        }
+        let note = (resized.is_some() && processors::resizes_numbers(config)?).then_some(IN_BYTES);
+        Ok(Preparation { file: config.path().to_owned(), resized, cut, scale, normalised, note })
     }
 
     /// The image as the model reads it, and which part of it is left.
@@ -290,15 +302,13 @@ fn of_patches(config: &ConfigFile) -> Result<Option<Size>, Error> {
     Ok(Some(Size::Patches { side, most }))
 }
 
-/// Whether the file is of DETR's processor, whose sizes and colours are others where it says nothing.
-fn is_of_detr(config: &ConfigFile) -> Result<bool, Error> {
-    let names = [config.text("image_processor_type")?, config.text("feature_extractor_type")?];
-    Ok(names.into_iter().flatten().any(|name| name.starts_with("DetrImageProcessor") || name == "DetrFeatureExtractor"))
-}
-
 /// The size where none is given.
 fn usual_size(config: &ConfigFile) -> Result<Size, Error> {
-    Ok(if is_of_detr(config)? { Size::Edges { shortest: 800, longest: 1333 } } else { Size::Exact([224; 2]) })
+    Ok(if processors::keeps_shape(config)? {
+        Size::Edges { shortest: 800, longest: 1333 }
+    } else {
+        Size::Exact([224; 2])
+    })
 }
 
 /// A size as configurations have it: a number, or an object with height and width or the shortest edge.
@@ -311,11 +321,11 @@ fn size(config: &ConfigFile, field: &str) -> Result<Option<Size>, Error> {
         None => Ok(None),
         Some(Value::Number(_)) => {
             let side = limited(config, field)?;
-            if field == "size" && is_of_detr(config)? {
+            if field == "size" && processors::keeps_shape(config)? {
                 let longest = if config.has("max_size") { limited(config, "max_size")? } else { 1333 };
                 return Ok(Some(Size::Edges { shortest: side, longest }));
             }
-            let is_shorter = field == "size" && size_is_shorter_side(config)?;
+            let is_shorter = field == "size" && processors::size_is_shorter_side(config)?;
             Ok(Some(if is_shorter { Size::ShortestEdge(side) } else { Size::Exact([side; 2]) }))
         }
         Some(_) => {
@@ -338,7 +348,9 @@ const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 /// Three numbers, or one for all three colours.
 fn colors(config: &ConfigFile, field: &str, default: [f64; 3]) -> Result<[f64; 3], Error> {
     let numbers = match config.get(field) {
-        None if is_of_detr(config)? => (if field == "image_mean" { IMAGENET[0] } else { IMAGENET[1] }).to_vec(),
+        None if processors::keeps_shape(config)? => {
+            (if field == "image_mean" { IMAGENET[0] } else { IMAGENET[1] }).to_vec()
+        }
         None => default.to_vec(),
         Some(Value::Number(_)) => vec![config.number_or(field, 0.5)?],
         Some(_) => config.numbers(field)?.unwrap_or_default(),
@@ -453,6 +465,8 @@ mod tests {
         assert!(message.contains("has 5000 × 1 pixels") && message.contains("4096"), "{message}");
         assert!(refused(r#"{"resample": 9}"#).contains("resample is 9"));
         assert!(refused(r#"{"image_std": [1, 0, 1]}"#).contains("image_std has a 0"));
+        let padded = r#"{"image_processor_type": "LlavaImageProcessorFast", "do_pad": true}"#;
+        assert!(refused(padded).contains("do_pad is true, which puts an image in the middle of a square"));
         assert!(refused(r#"{"image_std": 1e-60}"#).contains("image_std has a 0"));
         assert!(refused(r#"{"image_mean": [1, 2]}"#).contains("image_mean has 2 numbers"));
         let merged = |size: &str| refused(&format!(r#"{{"merge_size": 2, {size}}}"#));
