@@ -78,7 +78,7 @@ fn decoder(
         block.residual = Residual::ParallelSharedNorm;
         change(layer, block)
     })?;
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, readouts::Tied::Yes)?;
     readouts::scale_logits(&mut architecture.readout, config.positive_or("logit_scale", 0.0625)?);
     Ok(architecture)
 }

@@ -117,7 +117,7 @@ fn decoder(
         stack.embedding.scale = (stack.d_model as f64).sqrt() as f32;
         stack.final_norm = stack.final_norm.map(plus_one);
     }
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, readouts::Tied::Yes)?;
     Ok(architecture)
 }
 

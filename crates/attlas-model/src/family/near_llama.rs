@@ -87,6 +87,6 @@ fn read_ernie(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         block.feed_forward.biases = has_biases;
         Ok(())
     })?;
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, readouts::Tied::Yes)?;
     Ok((architecture, llama::NAMES))
 }

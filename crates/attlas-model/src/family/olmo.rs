@@ -122,6 +122,6 @@ fn read_smollm3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         }
         Ok(())
     })?;
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, readouts::Tied::Yes)?;
     Ok((architecture, llama::NAMES))
 }

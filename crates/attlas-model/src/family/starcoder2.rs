@@ -35,7 +35,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         }
         Ok(())
     })?;
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, readouts::Tied::Yes)?;
     Ok((architecture, NAMES))
 }
 
