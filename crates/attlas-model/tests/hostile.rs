@@ -143,6 +143,17 @@ fn an_enormous_size_is_refused_by_the_tensors_shape_and_not_by_the_allocator() {
 }
 
 #[test]
+fn a_convolution_of_positions_without_a_direction_is_refused_by_its_step() {
+    let mut folder = Folder::of(&data("families/wav2vec2"));
+    let name = "wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original1";
+    // [16, 4, 4]: the third step of each kernel
+    let (_, _, bytes) = folder.tensors.get_mut(name).expect("directions");
+    bytes.chunks_exact_mut(16).for_each(|kernel| kernel[8..12].fill(0));
+    folder.write();
+    assert!(folder.refusal().contains(&format!("{name} has no direction at step 2 of its kernel")));
+}
+
+#[test]
 fn code_and_places_that_a_configuration_names_are_not_gone_to() {
     let mut folder = Folder::new();
     let trace = folder.path("trace");

@@ -89,11 +89,16 @@ impl Loader<'_> {
             false => ["parametrizations.weight.original0", "parametrizations.weight.original1"],
         };
         let lengths = self.checkpoint.tensor(&format!("{name}.{lengths}"), &[1, 1, kernel])?;
-        let mut weights = self.checkpoint.numbers(&format!("{name}.{directions}"), &[d_model, width, kernel])?;
+        let directions = format!("{name}.{directions}");
+        let mut weights = self.checkpoint.numbers(&directions, &[d_model, width, kernel])?;
         for step in 0..kernel {
             let numbers = || weights.iter().skip(step).step_by(kernel);
             let length = numbers().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
             let factor = (f64::from(lengths[step]) / length) as f32;
+            if !factor.is_finite() {
+                let message = format!("has no direction at step {step} of its kernel: all numbers there are 0");
+                return Err(Error::tensor(self.checkpoint.path(), directions, message));
+            }
             weights.iter_mut().skip(step).step_by(kernel).for_each(|x| *x *= factor);
         }
         let bias = self.checkpoint.tensor(&format!("{name}.bias"), &[d_model])?;
