@@ -2,7 +2,6 @@
 //! in it. Each layer adds the places of the grid, and the learnt rows of the queries, to what queries and keys are made of.
 
 use attlas::Visibility;
-use serde_json::Value;
 
 use super::{Family, bart, readouts, vit};
 use crate::Error;
@@ -126,9 +125,9 @@ fn described(config: &ConfigFile, n_channels: usize) -> Result<Backbone, Error> 
             return Err(config.error("layer_type", message));
         }
     };
-    let widths = sizes(config, "hidden_sizes", &[256, 512, 1024, 2048], 1 << 16)?;
-    let n_layers = sizes(config, "depths", &[3, 4, 6, 3], 4096)?;
-    if widths.len() != n_layers.len() || widths.is_empty() {
+    let widths = config.sizes_or("hidden_sizes", &[256, 512, 1024, 2048], 1 << 16)?;
+    let n_layers = config.sizes_or("depths", &[3, 4, 6, 3], 4096)?;
+    if widths.len() != n_layers.len() {
         let message = format!("has {} entries, but depths has {}", widths.len(), n_layers.len());
         return Err(config.error("hidden_sizes", message));
     }
@@ -160,17 +159,6 @@ fn check_grid(config: &ConfigFile, n_stages: usize) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-/// A list of whole numbers from 1 to a limit.
-fn sizes(config: &ConfigFile, field: &str, default: &[usize], limit: usize) -> Result<Vec<usize>, Error> {
-    let Some(value) = config.get(field) else { return Ok(default.to_vec()) };
-    let size = |value: &Value| value.as_u64().map(|n| n as usize).filter(|n| (1..=limit).contains(n));
-    let sizes = value.as_array().and_then(|values| values.iter().map(size).collect::<Option<Vec<usize>>>());
-    sizes.filter(|sizes| sizes.len() <= 64).ok_or_else(|| {
-        let value = crate::error::brief(value.to_string());
-        config.error(field, format!("is {value}, but must be a list of whole numbers from 1 to {limit}"))
-    })
 }
 
 const NAMES: Names = Names {
