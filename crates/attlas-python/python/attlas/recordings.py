@@ -68,6 +68,8 @@ class Item(NamedTuple):
     """Words that were generated, and that neither the model's training targets nor the source have."""
     n_repeated: int | None = None
     """How many of the last predicted tokens were coming again and again when the generation was cut."""
+    avoided_words: tuple[str, ...] = ()
+    """Words that the likeliest tokens had spelled and that the model does not know: what was generated stands in place of them."""
 
 
 class Provenance(NamedTuple):
@@ -253,7 +255,9 @@ class Recording(Analyses):
         sides = [_tokens(data.get(side, {})) for side in ("source", "target", "predicted")]
         text = sides[1].text.encode()
         words = [text[span["start"] : span["end"]].decode() for span in data.get("unknown_words", [])]
-        return Item(sides[0], sides[1], sides[2], data.get("n_prompt"), axes, tuple(words), data.get("n_repeated"))
+        avoided = tuple(data.get("avoided_words", []))
+        n_prompt, n_repeated = data.get("n_prompt"), data.get("n_repeated")
+        return Item(sides[0], sides[1], sides[2], n_prompt, axes, tuple(words), n_repeated, avoided)
 
     @property
     def provenance(self) -> Provenance:
