@@ -102,12 +102,34 @@ def test_texts_models_and_paths_that_are_none_are_errors_of_attlas() -> None:
         (lambda: attlas.record("a", model=""), "the path is empty"),
         (lambda: attlas.record("a", knock_out=("cross", 0, -1)), "layers and heads count from 0"),
         (lambda: attlas.record("a", beams="x"), "beams is 'x'"),  # type: ignore[arg-type]
+        (lambda: attlas.record("a", foo=1), r"record\(\) has no argument 'foo'; there are .*beams"),  # type: ignore[call-arg]
+        (lambda: attlas.survey(["a"], foo=1), r"survey\(\) has no argument 'foo'; there are texts, model, column"),  # type: ignore[arg-type]
+        (lambda: attlas.survey.batch(foo=1), r"survey.batch\(\) has no argument 'foo'; there are model, column"),  # type: ignore[arg-type]
+        (lambda: attlas.survey(["a"], longest="x"), "longest is 'x'; a whole number from 1"),  # type: ignore[arg-type]
+        (lambda: attlas.lens("a", top="x"), "top is 'x'"),  # type: ignore[arg-type]
+        (lambda: attlas.check("a", permutations="x"), "permutations is 'x'"),  # type: ignore[arg-type]
+        (lambda: attlas.ablate("a", heads=3), "heads is 3, which names no head"),  # type: ignore[arg-type]
         (lambda: attlas.open(""), "the path is empty"),
         (lambda: attlas.open(5), "a path was expected"),  # type: ignore[arg-type]
     ]
     for ask, said in asks:
         with pytest.raises(attlas.Error, match=said):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"height": "x"}, "height is 'x'; a whole number from 200 to 4000"), ({"kind": 3}, "3 is no kind of attention"), ({"title": 3}, "title is 3")],
+)
+def test_what_a_view_cannot_be_shown_with_is_named(rec: attlas.Recording, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(attlas.Error, match=said):
+        attlas.show(rec, **arguments)
+
+
+def test_an_unknown_argument_is_a_type_error_too() -> None:
+    with pytest.raises(TypeError) as raised:
+        attlas.record("a", foo=1)  # type: ignore[call-arg]
+    assert isinstance(raised.value, attlas.ArgumentError) and isinstance(raised.value, attlas.Error)
 
 
 def test_pictures_and_views_are_copied_pickled_and_compared(rec: attlas.Recording) -> None:

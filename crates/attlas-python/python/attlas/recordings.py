@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 from attlas import _attlas
-from attlas._indexing import Head, LayerIndex, Stretch, head_of, is_head, layer_and_head, whole_number
+from attlas._indexing import KINDS, Head, LayerIndex, Stretch, head_of, is_head, layer_and_head, whole_number
 from attlas.analyses import Analyses
 from attlas.errors import Error, FileError, MissingError
 from attlas.figures import Figure, StyleOptions, style_of
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from attlas.tables import Table
 
-Kind = str  # one of:
-KINDS = ("encoder", "decoder", "cross")
+Kind = str  # one of `KINDS`
 
 
 class Token(NamedTuple):

@@ -150,8 +150,8 @@ def _kinds(kinds: Iterable[str] | None) -> tuple[str, ...] | None:
     """Kinds of attention as they are named, one or several; none where all are meant."""
     if kinds is None:
         return None
+    from .._indexing import KINDS
     from ..errors import CaptureError
-    from ..recordings import KINDS
 
     named = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     if not named or any(kind not in KINDS for kind in named):
