@@ -76,13 +76,14 @@ def test_other_processes_compute_too(rec: attlas.Recording, saved: Path, method:
 
 def test_places_that_are_no_whole_numbers_are_errors_of_attlas(rec: attlas.Recording) -> None:
     m = rec.map("cross", 0, 0)
+    untyped: Any = rec
     asks: list[tuple[Any, str]] = [
         (lambda: rec["cross", 10**20, 0], "there is no layer 1000"),
         (lambda: rec["cross", 0, 10**20], "there is no head 1000"),
-        (lambda: rec["cross", 1.5, 0], "1.5 is no layer: a whole number was expected, not a float"),
-        (lambda: rec["cross", 0, 1.5], "1.5 is no head"),
+        (lambda: untyped["cross", 1.5, 0], "1.5 is no layer: a whole number was expected, not a float"),
+        (lambda: untyped["cross", 0, 1.5], "1.5 is no head"),
         (lambda: rec["cross", 0, 99], "there is no head 99 in cross layer 0; there are 8"),
-        (lambda: rec[3, 0], "3 is no kind of attention; there are encoder, decoder, cross"),
+        (lambda: untyped[3, 0], "3 is no kind of attention; there are encoder, decoder, cross"),
         (lambda: m[1.5, 0], "1.5 is no query"),
         (lambda: rec.map("cross", 0, 0, item=1.5), "1.5 is no text"),  # type: ignore[arg-type]
         (lambda: rec.heads(-2), "there is no text -2"),

@@ -44,7 +44,8 @@ class View:
         if kind is None and (of is not None or number is not None):
             kind = recording._only_kind(of if of is not None else number)
         if kind is not None and of is None:
-            of = recording[kind][-1].index if recording[kind] else recording.layer(kind, 0).index
+            layers = recording._of_kind(kind)
+            of = layers[-1].index if layers else recording.layer(kind, 0).index
         self.recording = recording
         self.kind = kind
         self.layer = of
