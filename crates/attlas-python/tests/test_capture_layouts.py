@@ -245,10 +245,55 @@ def test_dropout_is_in_the_line() -> None:
     assert repr(recording).endswith(" · dropout was on>")
 
 
-@pytest.mark.parametrize("family", ["deberta", "bloom", "gpt_neo"])
-def test_a_text_of_one_token_has_a_map_of_one_weight(family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "kind"), [("bert", "encoder"), ("deberta", "encoder"), ("bloom", "decoder"), ("gpt_neo", "decoder"), ("llama", "decoder")]
+)
+def test_a_text_of_one_token_has_a_map_of_one_weight_of_its_model_s_kind(family: str, kind: str) -> None:
     for layer in attlas.capture(MODELS[family](), ids(1, 1)).layers:
+        assert layer.kind == kind
         assert (layer.weights() == 1).all() and layer.weights().shape[2:] == (1, 1)
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta"])
+def test_an_encoder_whose_only_text_is_padded_on_the_right_is_an_encoder(family: str) -> None:
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0]])
+    assert attlas.capture(MODELS[family](), {"input_ids": ids(1, 6), "attention_mask": mask}).kinds == ("encoder",)
+
+
+def test_a_layer_of_pytorch_whose_only_text_is_padded_is_an_encoder_s() -> None:
+    model, padding = nn.TransformerEncoderLayer(16, 4, 16, batch_first=True).eval(), torch.tensor([[False] * 4 + [True] * 2])
+    assert attlas.capture(model, {"src": torch.randn(1, N_TOKENS, 16), "src_key_padding_mask": padding}).kinds == ("encoder",)
+
+
+def of_softmax(q: Any, k: Any, v: Any, mask: Any) -> Any:
+    return soft(scores(q, k) + mask) @ v
+
+
+def of_kernel(q: Any, k: Any, v: Any, mask: Any) -> Any:
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+@pytest.mark.parametrize("door", [of_softmax, of_kernel])
+def test_a_layer_is_of_the_same_kind_whichever_function_it_calls(door: Callable[[Any, Any, Any, Any], Any]) -> None:
+    hidden, none = torch.full((N_TOKENS, N_TOKENS), -1e9), torch.zeros(1, 1)
+    prefix = hidden.triu(1)
+    prefix[:3, :3] = 0  # all of it is seen from all of it
+    neighbours = hidden.triu(2) + hidden.tril(-2)
+    for kind, n_keys, mask in (
+        ("encoder", N_TOKENS, none),
+        ("encoder", N_TOKENS, neighbours),
+        ("encoder", 3, none),  # keys that it made of several tokens itself
+        ("decoder", N_TOKENS, hidden.triu(1)),
+        ("decoder", N_TOKENS, prefix),
+    ):
+
+        def attend(q: Any, k: Any, v: Any) -> Any:
+            n_pooled = N_TOKENS // n_keys
+            k, v = (x.unflatten(2, (n_keys, n_pooled)).mean(3) for x in (k, v))
+            return door(q, k, v, mask.expand(N_TOKENS, n_keys))
+
+        recording, _, _ = captured(attend)
+        assert [(layer.kind, layer.n_keys) for layer in recording.layers] == [(kind, n_keys)]
 
 
 def test_a_generation_without_a_cache_is_refused_where_a_softmax_alone_is_seen() -> None:

@@ -36,6 +36,7 @@ class Run:
     values: bool = False
     max_dense_bytes: int = 1 << 30
     missed: list[str] = dataclasses.field(default_factory=list)  # what a softmax gave that is no map, and why
+    writes: bool = False  # whether the model says that it writes texts
 
 
 def build(run: Run) -> Any:
@@ -47,7 +48,7 @@ def build(run: Run) -> Any:
     """
     n_texts = _n_texts(run)
     beams = Beams(n_texts, run.path, run.n_path_rows, run.given.sequences is not None)
-    found = places(together(run.tracks), run.kinds, run.config)
+    found = places(together(run.tracks), run.kinds, run.config, writes=run.writes)
     if not found:
         raise CaptureError(_nothing(run))
     if any(place.kind == "encoder" for place in found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -206,8 +207,17 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
         wanted.values,
         wanted.max_dense_bytes,
         list(recorder.missed.values()),
+        _writes(model),
     )
     return Recording(build(run), generated=_texts(given, wanted.tokenizer))
+
+
+def _writes(model: Any) -> bool:
+    """Whether a model says that it writes texts: it generates, or its class is called so."""
+    name, can_generate = type(model).__name__, getattr(model, "can_generate", None)
+    if re.search(r"masked|encoder", name, re.IGNORECASE):
+        return False
+    return bool(callable(can_generate) and can_generate()) or re.search(r"causal|lmhead|gpt|decoder", name, re.IGNORECASE) is not None
 
 
 def _texts(given: Given, tokenizer: Any) -> list[str]:

@@ -12,7 +12,7 @@ from ...errors import CaptureError
 from ..call import Given
 from ..recorder import Recorder, current, is_cross
 from .multihead import record_multihead
-from .layout import HEADS_FIRST, UNTOLD, are_heads_first, looks_elsewhere, n_heads_in, take
+from .layout import HEADS_FIRST, UNTOLD, are_heads_first, is_elsewhere, n_heads_in, take
 from .softmax import SOFTMAX, softmax
 
 _SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
@@ -95,15 +95,10 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
         mask=mask,
         scale=float(queries.shape[-1] ** -0.5 if scale is None else scale),
         causal=bool(told.get("is_causal")),
-        cross=is_cross(name, module) or looks_elsewhere(recorder) or _is_elsewhere(recorder, queries, keys),
+        cross=is_cross(name, module) or is_elsewhere(recorder, n_batch, queries.shape[2], keys.shape[2]),
         dropout=bool(told.get("dropout_p")),
         invocation=run,
     )
-
-
-def _is_elsewhere(recorder: Recorder, queries: torch.Tensor, keys: torch.Tensor) -> bool:
-    """Whether the keys are another sequence's: more or fewer, and no cache of a run."""
-    return queries.shape[2] != keys.shape[2] and not recorder.is_running
 
 
 def _four(recorder: Recorder, name: str, *three: torch.Tensor) -> list[torch.Tensor]:

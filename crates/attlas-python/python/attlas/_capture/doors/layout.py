@@ -97,14 +97,23 @@ HEADS_TO_HEADS = (
 UNTOLD = "{} rows are texts and heads, and which is which cannot be told: its code has to give them an axis each, [batch, heads, …]"
 
 
-def looks_elsewhere(recorder: Recorder) -> bool:
-    """Whether the module that is running was given one tensor for queries and another for keys and values, as `attention(x, memory,
-    memory)`: its keys are another sequence's, and no cache of a run."""
+def is_elsewhere(recorder: Recorder, n_texts: int, n_queries: int, n_keys: int) -> bool:
+    """Whether the keys of the module that is running are another sequence's, and no cache of a run: it was given one tensor for queries
+    and another for keys and values, as `attention(x, memory, memory)`, or its keys are as many as tokens that it was given, and its queries
+    are not. Keys that are neither as many as its queries nor as tokens it made itself, such as those of patches put together."""
     module, _, (args, kwargs) = _owner(recorder)
     if recorder.is_running or "self" in recorder.names.get(id(module), "").rpartition(".")[2]:
         return False
+    if n_queries != n_keys and n_keys in token_sizes(recorder, n_texts):
+        return True
     three = [value for value in tensors_in([*args, *kwargs.values()]) if value.dim() > 1 and value.is_floating_point()][:3]
-    return len(three) == 3 and three[0] is not three[1] and three[1] is three[2]
+    return len(three) == 3 and three[0].dim() == three[1].dim() and not is_same(three[0], three[1]) and is_same(three[1], three[2])
+
+
+def is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether both are the same numbers in memory: one tensor, or views of one."""
+    where = [(x.data_ptr(), x.shape, x.stride(), x.dtype) for x in (one, other)]
+    return one is other or where[0] == where[1]
 
 
 def _owner(recorder: Recorder) -> Running:

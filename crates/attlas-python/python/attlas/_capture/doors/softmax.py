@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from ..followed import INSTEAD, Weights
 from ..recorder import ATTENTION, Recorder, is_cross
-from .layout import HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, looks_elsewhere, n_heads_in, n_heads_of, n_texts_of, token_sizes
+from .layout import HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, is_elsewhere, n_heads_in, n_heads_of, n_texts_of, token_sizes
 
 SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
 
@@ -37,7 +37,9 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
         sizes = token_sizes(recorder, four.shape[0])
         are_tokens = four.shape[-1] in sizes or recorder.is_running and four.shape[-1] >= four.shape[-2]
         if are_tokens or is_product:
-            track = recorder.take_weights(four, name, module, run, cross=is_cross(name, module) or looks_elsewhere(recorder))
+            n_texts, _, n_queries, n_keys = four.shape
+            cross = is_cross(name, module) or is_elsewhere(recorder, n_texts, n_queries, n_keys)
+            track = recorder.take_weights(four, name, module, run, cross=cross)
             track.unsure |= not (are_tokens and is_product)
             channels = frozenset() if sizes & {*four.shape[2:]} else frozenset(all_tokens(recorder))
             recorder.followed.begin(weights, Weights(track, len(track.dense) - 1, name, run, is_transposed, is_product, channels))
