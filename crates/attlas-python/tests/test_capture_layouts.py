@@ -358,6 +358,56 @@ def test_heads_that_are_modules_of_their_own_are_the_heads_of_their_layer(kernel
     assert difference(recording, {("decoder", at): weights for at, weights in enumerate(wanted)}) <= CLOSE
 
 
+@pytest.mark.parametrize("kernel", [False, True])
+@pytest.mark.parametrize("cut", ["chunk", "unbind", "index"])
+def test_heads_that_are_given_columns_of_one_input_are_the_heads_of_their_layer(kernel: bool, cut: str) -> None:
+    class NarrowHead(Head):
+        def __init__(self) -> None:
+            super().__init__(kernel)
+            self.key, self.query, self.value = (nn.Linear(4, 4, bias=False) for _ in range(3))
+
+    class MultiHeadAttention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = nn.ModuleList(NarrowHead() for _ in range(N_HEADS))
+
+        def parts(self, x: Any) -> list[Any]:
+            if cut == "unbind":
+                return list(x.unflatten(2, (N_HEADS, 4)).unbind(2))
+            return list(x.chunk(N_HEADS, -1)) if cut == "chunk" else [x[..., 4 * head : 4 * head + 4] for head in range(N_HEADS)]
+
+        def forward(self, x: Any) -> Any:
+            return x + torch.cat([head(part) for head, part in zip(self.heads, self.parts(x))], -1)
+
+    torch.manual_seed(0)
+    blocks = [MultiHeadAttention() for _ in range(2)]
+    x = torch.randn(N_TEXTS, N_TOKENS, 16)
+    recording = attlas.capture(nn.Sequential(*blocks).eval(), (x,))
+    assert [(layer.kind, layer.index, layer.n_heads) for layer in recording.layers] == [("decoder", at, N_HEADS) for at in range(2)]
+    with torch.no_grad():
+        wanted = {
+            ("decoder", at): torch.stack([head.weights(part) for head, part in zip(block.heads, block.parts(y))], 1)  # type: ignore[operator]
+            for at, (block, y) in enumerate(zip(blocks, [x, blocks[0](x)]))
+        }
+    assert difference(recording, wanted) <= CLOSE
+
+
+def test_branches_that_are_given_other_rows_of_one_input_are_no_heads() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.branches = nn.ModuleList(OneAttention(False) for _ in range(3))
+
+        def forward(self, x: Any) -> Any:
+            return [branch(part) for branch, part in zip(self.branches, x)]
+
+    class OneAttention(Head):
+        pass
+
+    recording = attlas.capture(Branches().eval(), (torch.randn(3, 1, N_TOKENS, 16),))
+    assert [(layer.index, layer.n_heads) for layer in recording.layers] == [(0, 1), (1, 1), (2, 1)]
+
+
 def test_layers_of_one_head_that_follow_each_other_stay_layers() -> None:
     class OneAttention(Head):
         def forward(self, x: Any) -> Any:

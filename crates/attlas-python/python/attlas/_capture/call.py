@@ -80,7 +80,7 @@ class Track:
     project: Callable[[torch.Tensor], torch.Tensor] | None
     windows: Windows | None = None
     caller: int = 0  # the run of the module that called its module
-    given: tuple[int, float] | None = None  # which tensor its module was given first, as it was then; none where it was given none
+    given: tuple[Any, ...] | None = None  # which rows its module was given first, as they were then; none where it was given none
     steps: list[Step] = dataclasses.field(default_factory=list)
     dense: list[torch.Tensor] = dataclasses.field(default_factory=list)  # door 4: weights as the model had them
     used: set[int] = dataclasses.field(default_factory=set)  # of `dense`: which were seen to multiply the values

@@ -190,23 +190,26 @@ class Recorder:
             track.problem = f"{given.name} changed its scale from {track.scale} to {given.scale} within a run, which no layer can say"
         return track
 
-    def _called(self, module: Any) -> tuple[int, tuple[int, float] | None]:
+    def _called(self, module: Any) -> tuple[int, tuple[Any, ...] | None]:
         """The number of the run of the module that called `module`, and which tensor it was given first, as it was then."""
         at = next((at for at in reversed(range(len(self.stack))) if self.stack[at][0] is module), None)
         if at is None:
             return 0, None
         args, kwargs = self.stack[at][2]
         first = next(tensors_in([*args, *kwargs.values()]), None)
-        return self.stack[at - 1][1] if at else 0, None if first is None else self._number(first)
+        return self.stack[at - 1][1] if at else 0, None if first is None else self._rows_of(first)
 
-    def _number(self, tensor: torch.Tensor) -> tuple[int, float]:
-        """A tensor's number, which no other has, and what tells whether it was written to since: its place in memory says neither,
-        as it is another's once the tensor is gone."""
-        if tensor not in self._inputs:
+    def _rows_of(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+        """What columns of the same rows of one tensor have in common, and no other two: the number of the tensor that they are views of,
+        what tells whether it was written to since, and which of its rows they are. Its place in memory says neither, as it is
+        another's once the tensor is gone."""
+        whole = tensor if tensor._base is None else tensor._base
+        if whole not in self._inputs:
             self._n_inputs += 1
-            self._inputs[tensor] = self._n_inputs
+            self._inputs[whole] = self._n_inputs
         version = float(tensor.double().sum()) if tensor.is_inference() else tensor._version
-        return self._inputs[tensor], version
+        row = max(tensor.stride()[-2], 1) if tensor.dim() > 1 else 1
+        return self._inputs[whole], version, tensor.shape[:-1], tensor.stride()[:-1], tensor.storage_offset() // row
 
 
 def is_cross(name: str, module: Any) -> bool:
