@@ -84,6 +84,8 @@ class Track:
     steps: list[Step] = dataclasses.field(default_factory=list)
     dense: list[torch.Tensor] = dataclasses.field(default_factory=list)  # door 4: weights as the model had them
     used: set[int] = dataclasses.field(default_factory=set)  # of `dense`: which were seen to multiply the values
+    of_product: bool = True  # of `dense`: whether their scores were seen to be products of queries and keys
+    multiplies: bool = False  # of `dense`: whether any was seen to multiply what may be values
     unsure: bool = False  # whether their keys are none of the tokens that the module was given
     past: int = 0  # queries that were read
     n_before: int = 0  # keys that were in the cache before the run

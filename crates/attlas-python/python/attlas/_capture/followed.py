@@ -113,7 +113,7 @@ class Followed:
             weights.refuse("takes a softmax over features, and multiplies it with a product of keys and values (linear attention)")
         elif other.shape[-1] in weights.n_tokens:
             weights.refuse(CHANNELS)
-        else:
+        elif weights.is_product or not _is_parameter(other):  # what a gate chooses among is learnt, and no value of a token
             self._mark(result, Context(weights) if _hold(weights, used) else True)
 
     def _mark(self, result: Any, of: Any) -> None:
@@ -163,12 +163,15 @@ def _is_parameter(tensor: torch.Tensor) -> bool:
 def _hold(weights: Weights, used: torch.Tensor) -> bool:
     """Holds what is multiplied with the values to the weights that were recorded; whether it has their shape."""
     track = weights.track
-    if track.dropout or weights.number >= len(track.dense):
+    if weights.number >= len(track.dense):
         return True
     recorded = track.dense[weights.number]
     recorded = recorded.transpose(1, 2) if weights.is_transposed else recorded
     if used.shape not in (recorded.shape, recorded.flatten(0, 1).shape):
         return False
+    track.multiplies = True
+    if track.dropout:
+        return True
     mine = used.detach().float().cpu().reshape(recorded.shape)
     means = (mine != 0).any(-1, keepdim=True)  # rows of padding may be made 0
     far = float(((mine - recorded).abs() * means).max()) if mine.numel() else 0.0

@@ -12,7 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import CaptureError
 from .call import Given, Masks, Track, Unstitchable, again, is_met, kept, read_anew, step
-from .followed import Followed, tensors_in
+from .followed import INSTEAD, Followed, tensors_in
 from .windows import windows_of
 
 active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas_recorder", default=None)
@@ -61,6 +61,7 @@ class Recorder:
         self.stops: set[int] = set()  # tokens that end a generated text
         self.beams: Any = None  # of a beam search: which row of the batch each kept text was, at each step
         self.missed: dict[int, str] = {}  # modules whose softmax is no map, and why
+        self.unread: set[int] = set()  # those of them whose softmax was one of products, as attention's is
         self.ran: set[int] = set()  # modules that ran
         self._inputs: Any = WeakIdKeyDictionary()  # tensor: its number among those that modules were given
         self._n_inputs = 0
@@ -131,10 +132,11 @@ class Recorder:
         track.out_dtype = output.dtype
         track.invocation = given.invocation
 
-    def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int, *, cross: bool) -> Track:
-        """Takes in attention weights that a softmax gave, `[batch, heads, queries, keys]`, dense. Returns their track."""
+    def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int, *, cross: bool, of_product: bool) -> Track:
+        """Takes in attention weights that a softmax gave, `[batch, heads, queries, keys]`, dense; `of_product` is whether their scores were
+        seen to be products. Returns their track."""
         given = Given(
-            "softmax",
+            "softmax" if of_product else "softmax of no product",  # a gate's beside that of the attention that it is part of
             name,
             module,
             weights,
@@ -146,11 +148,13 @@ class Recorder:
             cross=cross,
         )
         track = self._track(given)
+        track.of_product = of_product
         if track.dense and track.invocation == invocation:
-            raise CaptureError(
-                f"{name} calls softmax more than once, and which gives its weights cannot be told: run the model with "
-                "output_attentions=True and hand the arrays to attlas.from_attentions"
-            )
+            twice = f"{name} calls softmax more than once, and which gives its weights cannot be told: {INSTEAD}"
+            if of_product:
+                raise CaptureError(twice)
+            track.problem = twice  # said at the end, unless they are a gate's
+            return track
         if track.dense and not track.cross and (weights.shape[3] < track.past + weights.shape[2] or not self.is_running):
             track.problem = read_anew(track) if self.is_running else again(track)
         track.invocation = invocation
@@ -159,9 +163,24 @@ class Recorder:
         track.dropout |= bool(module.training)
         return track
 
-    def miss(self, module: Any, why: str) -> None:
-        """Keeps that what a module's softmax gave is none of a recording's maps."""
+    def miss(self, module: Any, why: str, *, of_product: bool = True) -> None:
+        """Keeps that what a module's softmax gave is none of a recording's maps; `of_product` is whether its scores were products."""
         self.missed.setdefault(id(module), why)
+        if of_product:
+            self.unread.add(id(module))
+
+    def leave_gates_out(self) -> None:
+        """Leaves out what a softmax gave whose scores were no products, and which multiplied no values: it is as many numbers as there are
+        tokens, and nothing else of attention."""
+        for key, track in list(self.tracks.items()):
+            if track.dense and not track.of_product and not track.multiplies:
+                self.miss(track.module, track.problem or f"{track.name} {_GATE}: {INSTEAD}", of_product=False)
+                del self.tracks[key]
+
+    def problem_of(self, track: Track) -> str:
+        """Why a track cannot become a layer: of one of a softmax also that the same module takes another, which cannot be read."""
+        others = self.unread if track.of_product else self.missed
+        return track.problem or (self.missed[id(track.module)] if track.dense and id(track.module) in others else "")
 
     def _track(self, given: Given) -> Track:
         """The track of a module; a module that runs anew in the same forward, its weights shared by layers, has several."""
@@ -219,6 +238,9 @@ def is_cross(name: str, module: Any) -> bool:
     )
 
 
+_GATE = (
+    "takes a softmax over as many numbers as there are tokens, but not of products of queries and keys, and was not seen to multiply values with it"
+)
 _META = (
     "{} ran on the meta device, which has shapes and no numbers: load the model's weights (from_pretrained without "
     "device_map='meta', or model.to_empty and load_state_dict) before capturing"

@@ -171,12 +171,13 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
     """The recording of what `recorder` has seen."""
     model, config = recorder.model, getattr(recorder.model, "config", None)
     parameter = next(iter(model.parameters()), None)
+    recorder.leave_gates_out()
     tracks = list(recorder.tracks.values())
     own = {id(track.module) for track in tracks if track.steps}
     beside = [track.name for track in tracks if not track.steps and id(track.module) in own and track.used]
     tracks = [track for track in tracks if track.steps or id(track.module) not in own]
     for track in tracks:
-        track.problem = track.problem or (recorder.missed.get(id(track.module), "") if track.dense else "")
+        track.problem = recorder.problem_of(track)
     notes = ["dropout was on: the model was in training mode"] if recorder.training else []
     notes += uncaptured(recorder)
     if beside:

@@ -39,7 +39,7 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
         if are_tokens or is_product:
             n_texts, _, n_queries, n_keys = four.shape
             cross = is_cross(name, module) or is_elsewhere(recorder, n_texts, n_queries, n_keys)
-            track = recorder.take_weights(four, name, module, run, cross=cross)
+            track = recorder.take_weights(four, name, module, run, cross=cross, of_product=is_product)
             track.unsure |= not (are_tokens and is_product)
             channels = frozenset() if sizes & {*four.shape[2:]} else frozenset(all_tokens(recorder))
             recorder.followed.begin(weights, Weights(track, len(track.dense) - 1, name, run, is_transposed, is_product, channels))
@@ -47,7 +47,7 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
         laid_out = (
             f"over {weights.shape[-1]} numbers that are neither tokens nor products of queries and keys (linear attention takes one over features)"
         )
-    recorder.miss(module, f"{name} calls softmax {laid_out}: {INSTEAD}")
+    recorder.miss(module, f"{name} calls softmax {laid_out}: {INSTEAD}", of_product=is_product)
 
 
 def _is_attention(recorder: Recorder, name: str, module: Any) -> bool:
