@@ -104,6 +104,30 @@ def kernel_of_heads(q: Any, k: Any, v: Any) -> Any:
     return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
 
 
+def softmax_of_heads_before_texts(q: Any, k: Any, v: Any) -> Any:
+    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+    return (soft(scores(q, k)) @ v).transpose(0, 1)
+
+
+def softmax_of_heads(q: Any, k: Any, v: Any) -> Any:
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return (soft(scores(q, k)) @ v).transpose(1, 2)
+
+
+def in_rows_of_heads(attend: Attend) -> Attend:
+    """Texts and heads as one axis, all texts of a head before those of the next."""
+
+    def attended(q: Any, k: Any, v: Any) -> Any:
+        context = attend(*(x.transpose(0, 1).flatten(0, 1) for x in (q, k, v)))
+        return context.unflatten(0, (q.shape[1], q.shape[0])).transpose(0, 1)
+
+    return attended
+
+
+def of_rows(q: Any, k: Any, v: Any) -> Any:
+    return soft(q @ k.transpose(1, 2) * SCALE) @ v
+
+
 def two_maps_a_head(q: Any, k: Any, v: Any) -> Any:
     one, other = soft(torch.cat([scores(q, k), scores(k, q)], 1)).chunk(2, 1)
     return (one - other / 2) @ v
@@ -121,6 +145,12 @@ def as_many_keys_as_texts(q: Any, k: Any, v: Any) -> Any:
         (lambda q, k, v: heads_before_texts(q, k, v), 1, N_HEADS, "heads before texts"),
         (kernel_of_heads_before_texts, N_TEXTS, N_TOKENS, "heads before texts"),
         (kernel_of_heads, N_TEXTS, N_TOKENS, "attends from heads to heads"),
+        (kernel_of_heads, N_TEXTS, N_HEADS, "attends from heads to heads"),
+        (softmax_of_heads, N_TEXTS, N_HEADS, "attends from heads to heads"),
+        (kernel_of_heads_before_texts, N_HEADS, N_TOKENS, "heads before texts"),
+        (softmax_of_heads_before_texts, N_HEADS, N_TOKENS, "heads before texts"),
+        (in_rows_of_heads(of_rows), N_TEXTS, N_TOKENS, "heads before texts"),
+        (in_rows_of_heads(F.scaled_dot_product_attention), N_TEXTS, N_TOKENS, "heads before texts"),
         (two_maps_a_head, 1, N_HEADS, "with its 4 heads"),
         (as_many_keys_as_texts, N_TEXTS, N_TOKENS, "none of the tokens"),
     ],
@@ -135,6 +165,47 @@ def test_texts_heads_and_queries_are_told_apart_without_a_number_of_heads(attend
     recording, queries, keys = captured(attend)
     assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE
     assert "not checked" not in repr(recording)
+
+
+def plain_softmax(q: Any, k: Any, v: Any) -> Any:
+    return soft(scores(q, k)) @ v
+
+
+def softmax_by_einsum(q: Any, k: Any, v: Any) -> Any:
+    return torch.einsum("bhqk,bhkd->bqhd", soft(scores(q, k)), v).transpose(1, 2)
+
+
+ATTENDS: list[Attend] = [
+    plain_softmax, softmax_by_einsum, F.scaled_dot_product_attention, softmax_of_rows, kernel_of_rows, both_transposed, turned_by_einsum
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("attend", ATTENDS)
+@pytest.mark.parametrize(("n_texts", "n_tokens"), [(N_HEADS, N_TOKENS), (N_TEXTS, N_HEADS), (N_HEADS, N_HEADS)])
+@pytest.mark.parametrize("of", [OwnAttention, CountedAttention])
+def test_as_many_texts_or_tokens_as_heads_are_told_apart_by_what_becomes_of_them(
+    attend: Attend, n_texts: int, n_tokens: int, of: type[OwnAttention]
+) -> None:
+    torch.manual_seed(0)
+    attention, x = of(attend), torch.randn(n_texts, n_tokens, 16)
+    queries, keys, _ = attention.parts(x).detach()
+    recording = attlas.capture(nn.Sequential(attention).eval(), (x,))
+    assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE
+    assert "assumed" not in repr(recording)
+
+
+@pytest.mark.parametrize("attend", [kernel_of_heads, softmax_of_heads])
+def test_a_forgotten_transpose_is_seen_where_nothing_says_how_many_heads_there_are(attend: Attend) -> None:
+    with pytest.raises(attlas.CaptureError, match="attends from heads to heads"):
+        captured(attend)
+
+
+def test_an_order_of_axes_that_nothing_shows_is_said_to_be_assumed() -> None:
+    recording, queries, keys = captured(lambda q, k, v: 1.5 * F.scaled_dot_product_attention(q, k, v), n_texts=N_HEADS)
+    assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE
+    assert "the order of axes was assumed" in repr(recording)
+    (note,) = (note for note in recording.provenance.notes if "assumed" in note)
+    assert "encoder layer 0 is read as [texts, heads, tokens, width]" in note and "capture another number of texts" in note
 
 
 def test_dot_products_in_a_module_of_their_own_have_the_heads_of_the_module_that_projects() -> None:

@@ -79,6 +79,12 @@ def build(run: Run) -> Any:
     notes = proof.notes() + [
         f"{_listed(names)} recorded dense, a number for each query and key: {why}" for why, names in dense.items()
     ]
+    assumed = [str(place) for place in found if place.track.assumed]
+    if assumed:
+        notes.append(
+            f"the order of axes was assumed: {_listed(assumed)} read as [texts, heads, tokens, width], whose sizes another order may have, too, and "
+            "nothing showed which is right: capture another number of texts, or texts of another length"
+        )
     run.provenance["notes"] = [note for note in notes + run.provenance.get("notes", []) if note]
     return builder.finish(json.dumps(run.provenance))
 

@@ -86,6 +86,8 @@ class Track:
     used: set[int] = dataclasses.field(default_factory=set)  # of `dense`: which were seen to multiply the values
     of_product: bool = True  # of `dense`: whether their scores were seen to be products of queries and keys
     multiplies: bool = False  # of `dense`: whether any was seen to multiply what may be values
+    is_told: bool = False  # whether it was seen which of its axes are texts, heads and tokens, where that had to be seen
+    assumed: bool = False  # whether it had to be, and was not
     unsure: bool = False  # whether their keys are none of the tokens that the module was given
     past: int = 0  # queries that were read
     n_before: int = 0  # keys that were in the cache before the run

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch.utils.weak import WeakIdKeyDictionary
+
+if TYPE_CHECKING:
+    from .order import Doubt
 
 _PRODUCTS = {
     torch.matmul,
@@ -38,6 +41,7 @@ class Weights:
     is_transposed: bool  # whether the model has them as [batch, queries, heads, keys]
     is_product: bool  # whether their scores were seen to be a product of queries and keys
     n_tokens: frozenset[int]  # where neither queries nor keys are as many as tokens were given: how many those are
+    doubt: Doubt | None = None  # where their axes may be others
 
     def refuse(self, what: str) -> None:
         """Keeps why these weights are no layer."""
@@ -102,7 +106,8 @@ class Followed:
         is_context = self._made.get(other) is True and not weights.is_product
         is_einsum = func is torch.einsum and isinstance(args[0], str)
         roles = _roles(args[0], number, weights.is_transposed) if is_einsum else _Roles.VALUES
-        if not is_einsum and number > 0 and given[number - 1] is other:  # values · weights, both with their axes exchanged
+        is_turned = not is_einsum and number > 0 and given[number - 1] is other  # values · weights, both with their axes exchanged
+        if is_turned:
             used, other = used.transpose(-1, -2), other.transpose(-1, -2)
         is_mixing = other.dim() == 2 < used.dim() and other.shape[0] == other.shape[1]  # of heads, which were put last
         if roles is _Roles.MIXED or is_mixing:
@@ -114,7 +119,11 @@ class Followed:
         elif other.shape[-1] in weights.n_tokens:
             weights.refuse(CHANNELS)
         elif weights.is_product or not _is_parameter(other):  # what a gate chooses among is learnt, and no value of a token
-            self._mark(result, Context(weights) if _hold(weights, used) else True)
+            is_held = _hold(weights, used)
+            self._mark(result, Context(weights) if is_held else True)
+            context = _in_order(args[0], number, result) if is_einsum else result.transpose(-1, -2) if is_turned else result
+            if is_held and weights.doubt is not None and context is not None:
+                weights.doubt.begin(result, context)
 
     def _mark(self, result: Any, of: Any) -> None:
         for tensor in tensors_in([result]):
@@ -145,6 +154,17 @@ def _roles(equation: str, number: int, is_transposed: bool) -> _Roles:
     at = 1 if is_transposed else len(own) - 2
     in_order = kept == [letter for letter in output if letter in kept]
     return _Roles.VALUES if queries == [own[at]] and in_order else _Roles.ELSEWHERE
+
+
+def _in_order(equation: str, number: int, result: torch.Tensor) -> torch.Tensor | None:
+    """What an equation gives, with the axes of weights, its operand `number`, before that of values; `None` where it does not tell them."""
+    inputs, _, output = equation.replace(" ", "").partition("->")
+    own = inputs.split(",")[number]
+    others = [letter for letter in output if letter not in own]
+    order = [*own[:-1], *others]
+    if len(others) != 1 or sorted(order) != sorted(output) or "." in output and order != list(output):
+        return None
+    return result if order == list(output) else result.permute([output.index(letter) for letter in order])
 
 
 def tensors_in(values: Any) -> Iterator[torch.Tensor]:

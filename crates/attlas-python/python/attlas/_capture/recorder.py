@@ -13,6 +13,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from ..errors import CaptureError
 from .call import Given, Masks, Track, Unstitchable, again, is_met, kept, read_anew, step
 from .followed import INSTEAD, Followed, tensors_in
+from .order import Orders
 from .windows import windows_of
 
 active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas_recorder", default=None)
@@ -43,6 +44,7 @@ class Recorder:
         self.names = {id(module): name for name, module in named}
         self.masks = Masks()
         self.followed = Followed()
+        self.orders = Orders()
         self.inside = 0  # how deep we are in a call that a door has taken
         self.stack: list[Running] = []  # what is running, outermost first
         self.n_runs = 0
@@ -67,6 +69,7 @@ class Recorder:
         self._n_inputs = 0
         self.masks.clear()
         self.followed.clear()
+        self.orders.clear()
 
     def new_forward(self) -> None:
         """The model is entered once more in the same run."""
@@ -74,6 +77,7 @@ class Recorder:
         self._met.clear()
         self.masks.clear()
         self.followed.clear()
+        self.orders.clear()
 
     def enter(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
         """A module begins to run; the first of all is the model, entered once more."""
@@ -111,8 +115,9 @@ class Recorder:
         """A module's name, `None` where it is another model's."""
         return self.names.get(id(module))
 
-    def take(self, given: Given, output: torch.Tensor) -> None:
-        """Takes in a call and, of some rows, what it gave: `[batch, queries, heads, d_value]`, or as `Given.project` has it."""
+    def take(self, given: Given, output: torch.Tensor) -> Track:
+        """Takes in a call and, of some rows, what it gave: `[batch, queries, heads, d_value]`, or as `Given.project` has it. Returns its
+        track."""
         if min(given.queries.shape) == 0 or min(given.keys.shape) == 0:
             raise CaptureError(
                 f"{given.name or 'attention'} ran on no tokens (queries {list(given.queries.shape)}, keys "
@@ -122,15 +127,16 @@ class Recorder:
             raise CaptureError(_META.format(given.name))
         track = self._track(given)
         if is_met(track, given):
-            return
+            return track
         try:
             at = step(track, given, self.masks, is_running=self.is_running)
         except Unstitchable as problem:  # said at the end, unless the layer is left out
             track.problem = str(problem)
-            return
+            return track
         at.outputs = kept(output[:, torch.as_tensor(at.rows, device=output.device)])
         track.out_dtype = output.dtype
         track.invocation = given.invocation
+        return track
 
     def take_weights(self, weights: torch.Tensor, name: str, module: Any, invocation: int, *, cross: bool, of_product: bool) -> Track:
         """Takes in attention weights that a softmax gave, `[batch, heads, queries, keys]`, dense; `of_product` is whether their scores were
