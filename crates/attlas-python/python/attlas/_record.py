@@ -80,7 +80,7 @@ class Model:
     __slots__ = ("_native",)
 
     def __init__(self, model: str | os.PathLike[str] | None = None, **options: Unpack[ModelOptions]) -> None:
-        """Loads a model: a folder as the Hugging Face hub lays it out, a ``.gguf`` file, ``ORG/NAME`` from the hub's local cache, or
+        """Loads a model: a folder as the Hugging Face hub lays it out, a ``.gguf`` file, ``ORG/NAME`` from the hub's cache (downloaded where it is not there), or
         the embedded English–French translator when nothing is named. Options: :class:`attlas.ModelOptions`.
 
         Raises :class:`attlas.FormatError` when the folder is no model and :class:`attlas.FileError` (an ``OSError``) when it cannot be read.
