@@ -127,6 +127,12 @@ def test_what_a_view_cannot_be_shown_with_is_named(rec: attlas.Recording, argume
         attlas.show(rec, **arguments)
 
 
+@pytest.mark.parametrize(("style", "said"), [({"dpi": "x"}, "dpi is 'x'"), ({"width": "x"}, "width is 'x'"), ({"foo": 1}, r"figure\(\) has no argument 'foo'")])
+def test_what_a_picture_cannot_be_drawn_with_is_named(rec: attlas.Recording, style: dict[str, Any], said: str) -> None:
+    with pytest.raises(attlas.Error, match=said):
+        rec.figure("map", **style)
+
+
 def test_an_unknown_argument_is_a_type_error_too() -> None:
     with pytest.raises(TypeError) as raised:
         attlas.record("a", foo=1)  # type: ignore[call-arg]

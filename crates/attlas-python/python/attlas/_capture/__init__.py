@@ -67,7 +67,7 @@ def capture(
         target_tokens=target_tokens,
         kinds=_kinds(kinds),
         values=values,
-        max_dense_bytes=max_dense_bytes,
+        max_dense_bytes=_most(max_dense_bytes),
         name=name,
     )
 
@@ -105,7 +105,7 @@ def recording(
         every=every,
         kinds=_kinds(kinds),
         values=values,
-        max_dense_bytes=max_dense_bytes,
+        max_dense_bytes=_most(max_dense_bytes),
         name=name,
     )
 
@@ -144,6 +144,12 @@ def from_cache(
     from .cache import from_cache as read
 
     return read(cache, tokens, model=model, scale=scale, kind=kind, name=name)
+
+
+def _most(max_dense_bytes: Any) -> int:
+    from .._indexing import number_from
+
+    return number_from(max_dense_bytes, 0, 2**63 - 1, "max_dense_bytes")
 
 
 def _kinds(kinds: Iterable[str] | None) -> tuple[str, ...] | None:
