@@ -332,7 +332,10 @@ class _SurveyFunction:
 
         Raises :class:`attlas.FileError` when there is no such file, :class:`attlas.FormatError` when one is no survey, and as ``merge``.
         """
-        patterns = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+        patterns = [paths] if isinstance(paths, (str, os.PathLike)) or not isinstance(paths, Iterable) else list(paths)
+        for pattern in patterns:
+            if not isinstance(pattern, (str, os.PathLike)):
+                raise FileError(f"a path or a pattern was expected, not {pattern!r}")
         found = [path for pattern in patterns for path in _matches(os.fspath(pattern))]
         if not found:
             raise Error("no file was named")
