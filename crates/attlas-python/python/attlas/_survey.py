@@ -332,7 +332,7 @@ class _SurveyFunction:
 
         Raises :class:`attlas.FileError` when there is no such file, :class:`attlas.FormatError` when one is no survey, and as ``merge``.
         """
-        patterns = [paths] if isinstance(paths, (str, os.PathLike)) or not isinstance(paths, Iterable) else list(paths)
+        patterns: list[Any] = [paths] if isinstance(paths, (str, os.PathLike)) or not isinstance(paths, Iterable) else list(paths)
         for pattern in patterns:
             if not isinstance(pattern, (str, os.PathLike)):
                 raise FileError(f"a path or a pattern was expected, not {pattern!r}")
