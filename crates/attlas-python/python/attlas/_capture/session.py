@@ -76,6 +76,8 @@ def capture_once(
     **wanted: Any,
 ) -> Recording:
     """`attlas.capture`."""
+    if not (generate is None or isinstance(generate, (bool, Mapping))):
+        raise CaptureError(f"generate is {generate!r}; True, or arguments of model.generate as a dict, were expected")
     written = reading.as_written(model)
     reading.check_model(written)
     call = reading.read(
