@@ -130,8 +130,8 @@ def test_a_gate_that_is_called_attention_is_left_out_by_name() -> None:
             self.attn, self.attn_gate, self.experts = OwnAttention("plain"), AttentionGate(), nn.Linear(16, 16 * N_TOKENS)
 
         def forward(self, x: Any) -> Any:
-            x = self.attn(x)
-            return (self.attn_gate(x)[..., None] * self.experts(x).unflatten(2, (-1, 16))).sum(2)
+            x = x + self.attn(x)
+            return x + (self.attn_gate(x)[..., None] * self.experts(x).unflatten(2, (-1, 16))).sum(2)
 
     recording = attlas.capture(nn.Sequential(Block(), Block()).eval(), (torch.randn(3, N_TOKENS, 16),))
     assert [(layer.kind, layer.index, layer.n_heads) for layer in recording.layers] == [("encoder", at, N_HEADS) for at in range(2)]

@@ -67,7 +67,8 @@ class Followed:
 
     def is_product(self, tensor: Any) -> bool:
         """Whether a tensor was made of a product of two that are no parameters."""
-        return tensor in self._made
+        made = self._made.get(tensor) if isinstance(tensor, torch.Tensor) else None
+        return made is not None and not isinstance(made, Weights)
 
     def begin(self, result: Any, weights: Weights) -> None:
         """Follows weights from now on."""
@@ -84,7 +85,7 @@ class Followed:
         of = next((one for one in made if isinstance(one, Weights)), None)
         context = next((one for one in made if isinstance(one, Context)), None)
         if func not in _PRODUCTS:
-            if of is not None:
+            if of is not None and (of.is_product or func not in _PROJECTIONS):  # what is made of a gate's numbers is no gate's
                 self._mark(result, of)
             elif func not in _PROJECTIONS and any(one is not None for one in made):
                 self._mark(result, context if context is not None and len(given) == 1 else True)
