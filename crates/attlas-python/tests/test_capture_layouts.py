@@ -367,6 +367,38 @@ def test_a_layer_is_of_the_same_kind_whichever_function_it_calls(door: Callable[
         assert [(layer.kind, layer.n_keys) for layer in recording.layers] == [(kind, n_keys)]
 
 
+class OfPyTorch(nn.MultiheadAttention):
+    """As `QueriesAndMemory`, by PyTorch's own."""
+
+    def __init__(self) -> None:
+        super().__init__(16, N_HEADS, batch_first=True)
+
+    def forward(self, *three: Any) -> Any:  # type: ignore[override]
+        return super().forward(*three, need_weights=False)[0]
+
+
+@pytest.mark.parametrize("door", ["softmax", "kernel", "PyTorch's"])
+@pytest.mark.parametrize(
+    ("name", "looks_at_itself", "kind"),
+    [("multihead_attn", True, "encoder"), ("multihead_attn", False, "cross"), ("attn", False, "cross"), ("cross_attn", True, "cross")],
+)
+def test_a_kind_is_told_by_name_and_inputs_at_every_door(door: str, name: str, looks_at_itself: bool, kind: str) -> None:
+    class Attention(QueriesAndMemory):
+        pass
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.add_module(name, OfPyTorch() if door == "PyTorch's" else Attention(door == "kernel"))
+
+        def forward(self, x: Any, memory: Any) -> Any:
+            memory = x if looks_at_itself else memory
+            return x + self.get_submodule(name)(x, memory, memory)
+
+    recording = attlas.capture(Layer().eval(), (torch.randn(2, N_TOKENS, 16), torch.randn(2, N_TOKENS, 16)))
+    assert recording.kinds == (kind,)
+
+
 def test_a_generation_without_a_cache_is_refused_where_a_softmax_alone_is_seen() -> None:
     with pytest.raises(attlas.CaptureError, match="use_cache=False"):
         attlas.capture(MODELS["bloom"](), ids(1, 5), generate={"max_new_tokens": 3, "use_cache": False, "pad_token_id": 0})

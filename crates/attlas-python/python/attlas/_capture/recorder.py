@@ -21,7 +21,7 @@ active: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("attlas
 
 ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 """What modules that attend are called, they or their class."""
-_CROSS = re.compile(r"cross|encoder_attn|(^|\.)(enc|src)_att|EncDec|enc_dec|multihead_attn", re.IGNORECASE)
+_CROSS = re.compile(r"cross|encoder_attn|(^|\.)(enc|src)_att|EncDec|enc_dec", re.IGNORECASE)
 
 
 Running = tuple[Any, int, tuple[tuple[Any, ...], dict[str, Any]]]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..call import Given
-from ..recorder import Recorder
+from ..recorder import Recorder, is_cross
 from .layout import is_same
 
 _PARAMETERS = tuple(inspect.signature(F.multi_head_attention_forward).parameters)
@@ -48,7 +48,7 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
         values=values,
         mask=_mask(told, queries, keys, len(extra)),
         scale=float(queries.shape[-1] ** -0.5),
-        cross=not is_self and "self" not in name.rpartition(".")[2],
+        cross=is_cross(name, module) or not is_self and "self" not in name.rpartition(".")[2],
         dropout=bool(told.get("training", True)) and told["dropout_p"] > 0,
         invocation=run,
         extra_keys=extra,
