@@ -56,9 +56,10 @@ class Doubt:
     def begin(self, made: torch.Tensor, context: torch.Tensor) -> None:
         """Follows what the call gave, `made`, which is read as `context` `[texts, heads, queries, width]`, or with texts and heads as one axis."""
         context = context.detach().reshape(*self.sizes, -1)
-        whole = {None: context.transpose(1, 2)} | {reading: self._read(context, reading) for reading in self.others}
+        readings: list[tuple[Reading | None, torch.Tensor]] = [(None, context.transpose(1, 2))]  # each [texts, tokens, heads, width]
+        readings += [(reading, self._read(context, reading)) for reading in self.others]
         samples = []
-        for reading, numbers in whole.items():  # [texts, tokens, heads, width]
+        for reading, numbers in readings:
             n_tokens = numbers.shape[1]
             rows = spread(0, n_tokens - 1, min(N_PROVED, n_tokens))
             samples.append(Sample(reading, n_tokens, rows, numbers[:, torch.as_tensor(rows)].cpu().clone()))
