@@ -90,12 +90,16 @@ function superscript(digits: string): string {
   return [...digits].map((digit) => SUPERSCRIPT[Number(digit)]).join("");
 }
 
-/** A number in a cell of a map: four digits after the point, without the 0 before it. */
-export function formatCell(number: number): string {
+/** A number in a cell of a map: four digits after the point, without the 0 before it, or as many as its layer's unit, a power of ten, has;
+ * of one that these would make 0, its first digit, for which there is room. */
+export function formatCell(number: number, unit = 1): string {
   if (Number.isNaN(number)) return "NaN";
-  const size = Math.abs(number);
-  const digits = size < 0.99995 ? size.toFixed(4).replace(/^0(?=\.)/, "") : size.toFixed(Math.max(0, 4 - Math.ceil(Math.log10(size + 1))));
-  return number < 0 ? `−${digits}` : digits;
+  const [size, sign] = [Math.abs(number), number < 0 ? "−" : ""];
+  if (size === Infinity) return `${sign}∞`;
+  if (size > 0 && size < 0.00005 * Math.max(1, unit)) return sign + powerOfTen(size.toExponential(0));
+  const known = 4 - Math.max(0, Math.round(Math.log10(unit)));
+  const room = size < 0.99995 ? 4 : 4 - Math.ceil(Math.log10(size + 1));
+  return sign + size.toFixed(Math.max(0, Math.min(known, room))).replace(/^0(?=\.)/, "");
 }
 
 /** Whether words are of a script that is written from right to left: by their first letter. */

@@ -1,6 +1,6 @@
 // One head's map: cells on a canvas, token labels as text on both axes, one cell selected; it zooms from the whole to numbers in cells.
 
-import { mapName, KIND_TITLES } from "../data.ts";
+import { layerOf, mapName, KIND_TITLES } from "../data.ts";
 import { el, isCompact, tokenAt } from "../dom.ts";
 import type { Axis } from "../look.ts";
 import { paintMap } from "../pixels.ts";
@@ -301,6 +301,7 @@ export class MapView implements View {
       ratio,
       isEach: tile.height === n_rows && tile.width === n_columns,
       font: this.font(),
+      unit: layerOf(this.now!.model.atlas, this.now!.of)?.unit ?? 1,
     });
   }
 
