@@ -5,7 +5,7 @@ import { BothTexts } from "./both_texts.ts";
 import { ColourBar } from "./colourbar.ts";
 import { Colours } from "./colours.ts";
 import { Controls } from "./controls.ts";
-import { isOfLayer, KIND_TITLES, mapName, tilesOf, type Atlas, type Standout } from "./data.ts";
+import { isOfLayer, KIND_TITLES, tilesOf, type Atlas, type Standout } from "./data.ts";
 import { DescriptionPanel } from "./description.ts";
 import { breath, el, isCompact, tokenText } from "./dom.ts";
 import { effectDetail, effectText } from "./effects.ts";
@@ -356,7 +356,7 @@ export class App {
   private nameHead(): void {
     const { state, model } = this;
     const together = isOfLayer(model.atlas, state) ? ", all heads together" : "";
-    this.title.replaceChildren(el("span", { class: "name" }, mapName(model.atlas, state)), ` ${KIND_TITLES[state.kind]}${together}`);
+    this.title.replaceChildren(el("span", { class: "name" }, model.nameOf(state, state)), ` ${KIND_TITLES[state.kind]}${together}`);
     const badge = (one: Standout): HTMLElement => el("span", { class: "remark", title: scoreDetail(one) }, visibleText(scoreText(one)));
     const badges = model.standouts(state, state.layer, state.head).map(badge);
     const effect = model.effect(state, state);

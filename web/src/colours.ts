@@ -40,12 +40,15 @@ export class Ramp {
 export class Colours extends Ramp {
   private range: "shared" | "own";
   private quantity: QuantityOf;
+  /** The number whose bar is full: 1 of weights, which have no larger one; the largest size of others. */
+  readonly full: number;
 
   constructor(scale: Scale, range: "shared" | "own", quantity: QuantityOf, top: number) {
     // ranks have no sign
     super(scale, quantity.signed && scale !== "rank" ? "either" : "positive", top);
     this.range = range;
     this.quantity = quantity;
+    this.full = quantity.name === "weight" ? 1 : top || 1;
   }
 
   /** The colour at a place of the colour bar. */

@@ -1,6 +1,6 @@
 // The present view as what can be taken along: the part of the map that is seen, its picture, its numbers, what makes it elsewhere.
 
-import { KIND_TITLES, mapName } from "./data.ts";
+import { KIND_TITLES } from "./data.ts";
 import { drawn } from "./drawn.ts";
 import { linesPicture, mapPicture, type ShownMap } from "./picture.ts";
 import { commandOf, csvOf, knockOutOf, pythonOf, writerOf } from "./reproduce.ts";
@@ -22,7 +22,7 @@ const SIDE = 1000;
 /** What of the present view can be taken along; `note` is what is said below it. */
 export function takeableOf(now: Now, view: View, note: string): Takeable {
   const { state, model, source } = now;
-  const title = `${mapName(model.atlas, state)} ${KIND_TITLES[state.kind]}`;
+  const title = `${model.nameOf(state, state)} ${KIND_TITLES[state.kind]}`;
   const said = { title, ...axisNames(state, model), colours: now.colours, note };
   const picture = async () => {
     if (view.picture !== undefined) return view.picture(now);
@@ -30,7 +30,7 @@ export function takeableOf(now: Now, view: View, note: string): Takeable {
     return state.view === "lines" ? linesPicture(shown, chosen, said, state) : mapPicture(shown, tile, said);
   };
   return {
-    name: `${mapName(model.atlas, state)}-${state.kind}`,
+    name: `${model.nameOf(state, state)}-${state.kind}`,
     picture,
     csv: async () => csvOf((await partOf({ ...now, state: { ...state, scale: "linear" } }, Infinity)).shown, writerOf(state, model.atlas)),
     link: () => withoutToken(location.href.replace(/#.*$/, "")) + hashFromState(state, model.atlas),

@@ -75,6 +75,12 @@ export function shortest(number: number): string {
   return String(Number(number.toPrecision(9)));
 }
 
+/** A number of so many digits after its point; one that these would make 0 has its first digit. */
+export function rounded(number: number, places: number): string {
+  const text = number.toFixed(places);
+  return number !== 0 && Number(text) === 0 ? powerOfTen(number.toExponential(0)) : text;
+}
+
 /** `1.2e-7` as it is written by hand. */
 function powerOfTen(number: string): string {
   const [digits, exponent] = number.split("e");

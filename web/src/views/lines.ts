@@ -113,7 +113,7 @@ export class LinesView implements View {
   }
 
   private said({ state, axes, colours }: Now): string {
-    const widest = colours.signs === "either" || state.quantity !== "weight" ? `its number, up to ${colours.top.toPrecision(3)} in size; dashed ones are negative` : "its weight, from 0 to 1";
+    const widest = colours.signs === "either" || state.quantity !== "weight" ? `its number, up to ${colours.full.toPrecision(3)} in size; dashed ones are negative` : "its weight, from 0 to 1";
     const { rows, columns } = this.part;
     const isPart = rows[1] - rows[0] < axes.queries.labels.length || columns[1] - columns[0] < axes.keys.labels.length;
     const part = isPart ? ` Queries ${rows[0]} to ${rows[1] - 1} and keys ${columns[0]} to ${columns[1] - 1} of ${axes.queries.labels.length} × ${axes.keys.labels.length} are drawn.` : "";
@@ -150,7 +150,7 @@ export class LinesView implements View {
     this.drawn = this.lines();
     const alike = new Map<string, { line: Line; d: string }>(); // the heaviest last
     for (const line of this.drawn) {
-      const weight = Math.sign(line.weight) * (Math.max(1, Math.round(this.sizeOf(line) * STRENGTHS)) / STRENGTHS) * this.top();
+      const weight = Math.sign(line.weight) * (Math.max(1, Math.round(this.sizeOf(line) * STRENGTHS)) / STRENGTHS) * this.now!.colours.full;
       const key = `${line.head} ${weight}`;
       const one = alike.get(key) ?? { line: { ...line, weight }, d: "" };
       one.d += this.curveOf(line);
@@ -160,13 +160,9 @@ export class LinesView implements View {
     this.faint.replaceChildren(...[...alike.values()].map(({ line, d }) => this.pathOf(line, d, false)));
   }
 
-  /** The number of a line that is drawn as strong as can be. */
-  private top(): number {
-    return this.now!.state.quantity === "weight" ? 1 : this.now!.colours.top || 1;
-  }
-
+  /** The share of a line in one that is drawn as strong as can be. */
   private sizeOf({ weight }: Line): number {
-    return Math.min(1, Math.abs(weight) / this.top());
+    return Math.min(1, Math.abs(weight) / this.now!.colours.full);
   }
 
   private curveOf({ row, column }: Line): string {
