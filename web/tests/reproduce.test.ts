@@ -25,6 +25,19 @@ test("a command draws the view; what the shell would read is quoted", () => {
   assert.match(commandOf(lines, sourceOf("a", "org/name")), /^attlas draw lines 'a' --model 'org\/name' .* --words --label-rows read -o/);
 });
 
+test("a text that a command would take for an option is not written into one", () => {
+  const source = sourceOf("--model=elsewhere", "m");
+  assert.match(commandOf(stateFromHash("", source), source), /^attlas draw map run\.safetensors --kind/);
+  assert.match(knockOutOf(stateFromHash("", source), source)!, /^attlas ablate run\.safetensors --model 'm' --heads/);
+});
+
+test("notes and views that are called as parts of every object are, are like any other", () => {
+  const source = sourceOf("a", "m");
+  source.provenance.notes.push("constructor");
+  assert.match(commandOf(stateFromHash("#view=toString", source), source), /^attlas draw map run\.safetensors --kind/);
+  assert.match(pythonOf(stateFromHash("", source), source), /attlas\.open/);
+});
+
 test("of several texts, or arrays from elsewhere, a recording is named", () => {
   const several = sourceOf("a", "m", 2);
   assert.match(commandOf(stateFromHash("#item=1", several), several), /^attlas draw map run\.safetensors --text 1 --kind/);
