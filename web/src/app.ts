@@ -28,7 +28,7 @@ import type { Source } from "./source.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
 import { clamped, hashFromState, stateFromHash, usualRows, type HeadId, type State } from "./state.ts";
 import { takeableOf } from "./takeable.ts";
-import { shortened, visibleText } from "./text.ts";
+import { messageOf, shortened, visibleText } from "./text.ts";
 import { Thumbnails } from "./thumbnails.ts";
 import { Tip } from "./tip.ts";
 import { VIEWS } from "./views/list.ts";
@@ -287,7 +287,7 @@ export class App {
         (error: unknown) => {
           if (signal.aborted) return;
           this.trouble.hidden = false;
-          this.trouble.textContent = error instanceof Error ? error.message : String(error);
+          this.trouble.textContent = messageOf(error);
         },
       )
       .finally(() => this.panel.setAttribute("aria-busy", String(--this.n_busy > 0)));

@@ -3,8 +3,10 @@
 import { isOfLayer } from "./data.ts";
 import { effectNumber, effectOf } from "./effects.ts";
 import { el, tokenAt } from "./dom.ts";
+import { largestSize } from "./pooling.ts";
 import type { HeadValue } from "./source.ts";
 import { hashFromState, type HeadId } from "./state.ts";
+import { messageOf } from "./text.ts";
 import { writingOf } from "./views/scene.ts";
 import type { Now, Selection } from "./views/view.ts";
 
@@ -73,7 +75,7 @@ export class HeadRanking {
     } catch (error) {
       if (signal.aborted) return;
       this.element.setAttribute("aria-busy", "false");
-      this.list.replaceChildren(el("li", {}, error instanceof Error ? error.message : String(error)));
+      this.list.replaceChildren(el("li", {}, messageOf(error)));
     }
   }
 
@@ -96,7 +98,7 @@ export class HeadRanking {
     const rank = 1 + this.values.findIndex((one) => one.layer === state.layer && one.head === state.head);
     const own = rank > listed.length ? `; ${model.nameOf(state, state)} is number ${rank}` : "";
     this.more.textContent = `all ${this.values.length} ${isOfLayer(atlas, state) ? "layers" : "heads"}${own}`;
-    const top = state.quantity === "weight" ? 1 : this.values.reduce((most, { value }) => Math.max(most, Math.abs(value) || 0), 0);
+    const top = state.quantity === "weight" ? 1 : largestSize(this.values.map(({ value }) => value));
     this.list.replaceChildren(
       ...listed.map((one) => {
         const bar = el("span", { class: "bar" });

@@ -3,9 +3,10 @@
 import type { Colours } from "./colours.ts";
 import { el, tokenAt, tokenText } from "./dom.ts";
 import type { Axes } from "./model.ts";
+import { largestSize } from "./pooling.ts";
 import { rankSaid } from "./said.ts";
 import type { Line } from "./source.ts";
-import { formatWeight } from "./text.ts";
+import { formatWeight, sentenceCase } from "./text.ts";
 import type { Selection } from "./views/view.ts";
 
 /** How many keys are listed. */
@@ -121,7 +122,7 @@ export class Reading {
 /** The colour of a bar of a line: of its number, or what the scale makes of it in its row. */
 export function barColour(colours: Colours, line: Line): (weight: number) => string {
   if (colours.scale !== "row" && colours.scale !== "rank") return (weight) => colours.css(weight);
-  const top = line.weights.reduce((most, other) => (Math.abs(other) < Infinity ? Math.max(most, Math.abs(other)) : most), 0);
+  const top = largestSize(line.weights);
   return (weight) => colours.css(top > 0 ? weight / top : 0);
 }
 
@@ -156,8 +157,4 @@ export function restOf({ line, hidden, weigh }: Pick<Known, "line" | "hidden" | 
   const rank = column === null ? "" : rankSaid(line, column);
   if (rank !== "") parts.unshift(rank);
   return sentenceCase(`${parts.join(" · ")}.`);
-}
-
-function sentenceCase(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

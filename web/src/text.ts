@@ -92,6 +92,16 @@ export function formatPercent(share: number): string {
   return `${percent > 0 && percent < 0.05 ? "< 0.1" : percent.toFixed(1)} %`;
 }
 
+/** The text with a capital at its start. */
+export function sentenceCase(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** What went wrong, for a reader. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 function superscript(digits: string): string {
   return [...digits].map((digit) => SUPERSCRIPT[Number(digit)]).join("");
 }
@@ -108,11 +118,14 @@ export function formatCell(number: number, unit = 1): string {
   return sign + size.toFixed(Math.max(0, Math.min(known, room))).replace(/^0(?=\.)/, "");
 }
 
-/** Whether words are of a script that is written from right to left: by their first letter. */
+/** Whether words are of a script that is written from right to left: by their first letter, that of a special token left out. */
 export function isRightToLeft(words: readonly string[]): boolean {
-  for (const word of words) {
-    const letter = /\p{L}/u.exec(word)?.[0];
-    if (letter !== undefined && !word.startsWith("<")) return /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(letter);
-  }
-  return false;
+  const first = words.find((word) => /\p{L}/u.test(word) && !word.startsWith("<"));
+  return first !== undefined && directionOf(first) === "rtl";
+}
+
+/** The direction in which a text is read, by its first letter. */
+export function directionOf(text: string): "ltr" | "rtl" {
+  const first = /\p{L}/u.exec(text)?.[0] ?? "";
+  return /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(first) ? "rtl" : "ltr";
 }

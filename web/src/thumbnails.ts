@@ -1,6 +1,7 @@
 // Small pictures of all heads of a kind, as the present look has them; kept until the look changes.
 
 import type { Model } from "./model.ts";
+import { largestSize } from "./pooling.ts";
 import type { Look, Source, Tile, TileAsk, Values } from "./source.ts";
 import type { HeadId, State } from "./state.ts";
 
@@ -84,7 +85,7 @@ export class Thumbnails {
 
   /** Takes numbers that were read of a head under the present look; whether one is larger than its picture, of some rows, let know. */
   saw(head: HeadId, numbers: Float32Array): boolean {
-    const largest = numbers.reduce((most, number) => (Math.abs(number) < Infinity ? Math.max(most, Math.abs(number)) : most), 0);
+    const largest = largestSize(numbers);
     const [known, isDrawn] = [this.topOf(head) ?? 0, this.get(head) !== null];
     if (!(largest > known * (1 + ROUNDING))) return false;
     this.seen.set(nameOf(head), largest);

@@ -3,6 +3,7 @@
 import { bytesOf, type Atlas } from "./data.ts";
 import { Numbers } from "./carried.ts";
 import type { Tile, TileAsk } from "./source.ts";
+import { messageOf } from "./text.ts";
 import { breathing, Desk, type Work } from "./work.ts";
 
 /** How long a worker works before it looks for messages, in ms. */
@@ -31,7 +32,7 @@ export function workOf(numbers: Numbers, question: Question, given: unknown[], e
 /** What went wrong, for a reader; arrays that would lie beyond the numbers' end are what a page cut short has. */
 export function sentenceOf(error: unknown): string {
   if (error instanceof RangeError) return `the numbers in this page are cut short or damaged (${error.message}); have it written or copied again`;
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }
 
 /** Answers the page until the end. */

@@ -5,7 +5,9 @@ import { test } from "node:test";
 import type { Item } from "../src/data.ts";
 import type { MapOf, Terms, Tile } from "../src/source.ts";
 import { bothSoon, existing, largestOf, less, nextTo, shared, sharedNote } from "../src/views/compare.ts";
-import { directionOf, gapsBetween } from "../src/views/gaps.ts";
+import { largestSize } from "../src/pooling.ts";
+import { directionOf } from "../src/text.ts";
+import { gapsBetween } from "../src/views/gaps.ts";
 import { placeFrom, stepsOf } from "../src/views/generation.ts";
 import { patchPlaces, shownSide } from "../src/views/image.ts";
 import { besideWeight, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
@@ -210,7 +212,7 @@ test("a table's page holds what is chosen, stays within its part, and can be tur
 
 test("two sentences say what is on screen and what it does not show, with a paper, for every quantity and view", () => {
   const atlas = atlasOf([DECODER], HEADS, { standouts: [], quantities: [{ name: "effect", words: "measured effect", unit: "nats", signed: true }] });
-  for (const quantity of Object.keys(QUANTITIES)) {
+  for (const quantity of QUANTITIES.keys()) {
     for (const view of ["map", "lines", "text", "terms", "generation", "compare", "tree", "image", "sound", "table", "overview", "heads", "layers"]) {
       const [shows, not] = sentencesOf(atlas, view, { ...OF, quantity });
       assert.match(shows, ["relevance", "rollout", "contribution", "flow"].includes(quantity) ? /^L2 decoder self-attention: .+\.$/ : /^L2H1 decoder self-attention: .+\.$/, "no head stands for all of them");
@@ -244,4 +246,9 @@ test("where two maps differ most are the largest differences in size, equals in 
   const masked = Uint8Array.of(0, 0, 0, 0, 0, 1, 0);
   assert.deepEqual(largestOf({ values, masked }, 3), [1, 3, 4]);
   assert.deepEqual(largestOf({ values, masked }, 9), [1, 3, 4, 0]);
+});
+
+test("the largest of some numbers is that of those that are finite, whatever their sign", () => {
+  assert.equal(largestSize(Float32Array.of(0.25, NaN, -0.5, -Infinity, Infinity)), 0.5);
+  assert.equal(largestSize([]), 0);
 });

@@ -5,6 +5,7 @@ import type { ItemImage } from "../data.ts";
 import { el, tokenText } from "../dom.ts";
 import { scaleLine } from "./grid.ts";
 import { isSelf, lookOf, placesOfTokens, queriesOf, keysOf, signsOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import { largestSize } from "../pooling.ts";
 import type { Line } from "../source.ts";
 
 /** How strongly colours cover the picture, which is grey below them. */
@@ -48,7 +49,7 @@ export class ImageView {
     const signs = signsOf(atlas, scene.of.quantity);
     const places = patchPlaces(image, scene[side], (side === "keys" ? keysOf(scene) : queriesOf(scene)).tokens.length);
     const values = places.map((place) => (place < 0 || line.masked[place] === 1 ? NaN : line.weights[place]!));
-    const top = values.reduce((most, value) => Math.max(most, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
+    const top = largestSize(values);
     const scale = scene.scale === "log" ? "log" : "linear";
     const at = values.map((value) => fraction(value, top, scale, signs));
     const framed = this.patchOf(scene, image, side, chosen);

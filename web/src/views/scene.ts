@@ -2,6 +2,7 @@
 
 import type { Scale, Signs } from "../colour.ts";
 import { mapName, keyTokens, layerOf, queryTokens, KIND_TITLES, type Atlas, type Tokens } from "../data.ts";
+import { largestSize } from "../pooling.ts";
 import type { Look, MapOf, Source, Stretch, Tile, TileAsk } from "../source.ts";
 import { formatNumber } from "../text.ts";
 
@@ -111,7 +112,7 @@ export async function drawnSoon(source: Source, ask: TileAsk, signal: AbortSigna
 
 /** The largest size of a tile's numbers, which is that of its cells where they were pooled by size. */
 export function topOf(tile: Tile): number {
-  return tile.values.reduce((top, value) => Math.max(top, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
+  return largestSize(tile.values);
 }
 
 /** "one query in 8 was read; " where not all were; else nothing. */

@@ -6,6 +6,7 @@ import { Ramp } from "../colours.ts";
 import { el, tokenAt } from "../dom.ts";
 import { Grid, scaleLine } from "./grid.ts";
 import { drawnSoon, keysOf, lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
+import { largestSize } from "../pooling.ts";
 import type { Line, Tile, TileAsk } from "../source.ts";
 
 /** The longest sides of the map, in pixels; the heights of the parts above it, in CSS pixels. */
@@ -179,7 +180,7 @@ function paintCurve(canvas: HTMLCanvasElement, line: Line | null, top: number, w
   const context = canvas.getContext("2d");
   if (context === null) return;
   const n = line.weights.length;
-  const largest = line.weights.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0) || 1;
+  const largest = largestSize(line.weights) || 1;
   const zero = signs === "either" ? canvas.height / 2 : canvas.height;
   line.weights.forEach((weight, place) => {
     const height = (Math.abs(weight) / largest) * (signs === "either" ? zero : canvas.height);

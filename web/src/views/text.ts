@@ -4,9 +4,11 @@
 import { el, tokenAt, tokenText } from "../dom.ts";
 import { fraction } from "../colour.ts";
 import { Choice } from "./choice.ts";
-import { directionOf, gapsOf } from "./gaps.ts";
+import { gapsOf } from "./gaps.ts";
 import { averagedOver, sideOf, stripOf, type Over, type Strip } from "./strip.ts";
 import { layerOf } from "../data.ts";
+import { largestSize } from "../pooling.ts";
+import { directionOf } from "../text.ts";
 import { isSelf, keysOf, queriesOf, signsOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
 
 export interface TextOptions {
@@ -100,7 +102,7 @@ export class TextView {
     if (n === 0) return;
     const strip = await stripOf(scene, this.options.over, [0, n], ALL_AT_ONCE, signal);
     if (signal.aborted) return;
-    this.top = strip.values.reduce((top, value) => Math.max(top, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
+    this.top = largestSize(strip.values);
     this.drawScale(scene, strip);
     if (n > ALL_AT_ONCE) return;
     for (const block of this.blocks.get(this.shownSide(side)) ?? []) {

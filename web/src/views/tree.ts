@@ -3,9 +3,8 @@
 import { cssColour, fraction } from "../colour.ts";
 import type { ItemTree, TreeWord } from "../data.ts";
 import { el, svg, tokenText } from "../dom.ts";
-import { visibleText } from "../text.ts";
+import { directionOf, visibleText } from "../text.ts";
 import { Choice } from "./choice.ts";
-import { directionOf } from "./gaps.ts";
 import { scaleLine } from "./grid.ts";
 import { everyCell, keysOf, placesOfTokens, queriesOf, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
 import type { Look, Stretch, Tile } from "../source.ts";
