@@ -57,10 +57,10 @@ export class Overview {
     const built = `${state.kind} ${state.quantity}`;
     if (this.built !== built) this.build(state);
     this.shape(state);
+    for (const place of this.places) this.mark(place, state);
     if (this.built !== built || !isSorted(state)) this.arrange(state);
     this.built = built;
     this.state = state;
-    for (const place of this.places) this.mark(place, state);
     const size = this.sheet.sizeOf(this.places[0]!.button, SIDE);
     await this.collect((each) => this.thumbnails.want(state, size, each, signal), (n) => `computing ${n} of ${this.places.length} heads …`);
     await this.paint(signal);
@@ -99,9 +99,9 @@ export class Overview {
     if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, this.model.nameOf(state, place)), el("span", { class: "name ordered", "aria-hidden": "true" }, this.scoreSaid(place, state)))), this.sheet.canvas);
     else if (this.grid.firstElementChild?.className !== "row") this.layInRows(state);
     for (const place of this.places) place.button.classList.toggle("dimmed", !this.isWanted(place, state));
-    this.sheet.lay();
     this.fillLegend();
     if (this.thumbnails.get(state) !== null) this.fillCaption(state);
+    this.sheet.lay(); // last: what is measured after it is laid out already
   }
 
   /** The heads in order: of those that are wanted first the highest score or number. */
