@@ -66,7 +66,7 @@ export class LinesView implements View {
       const [layer, head] = this.add.value.split(".").map(Number);
       if (head !== undefined) page.change({ heads: [...this.now!.state.heads, { layer: layer!, head }] });
     });
-    this.most.addEventListener("change", () => page.change({ most: Math.max(1, Math.min(999, Math.round(Number(this.most.value)) || 1)) }));
+    this.most.addEventListener("change", () => page.change({ most: Number(this.most.value) }));
     this.least.addEventListener("input", () => page.change({ least: Number(this.least.value) }));
   }
 
