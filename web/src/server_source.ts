@@ -15,12 +15,13 @@ type Values = Record<string, string | number | boolean>;
 export class ServerSource implements Source {
   readonly atlas: Atlas;
   private server: Server;
-  private id: string;
+  /** The recording, as a part of an address. */
+  private path: string;
   /** The names of axes that were sent, by their stretches; one array is one axis. */
   private names = new WeakMap<readonly Stretch[], Map<string, Promise<string>>>();
 
   constructor(server: Server, id: string, atlas: Atlas) {
-    [this.server, this.id, this.atlas] = [server, id, atlas];
+    [this.server, this.path, this.atlas] = [server, encodeURIComponent(id), atlas];
   }
 
   /** A recording of the server. */
@@ -57,7 +58,7 @@ export class ServerSource implements Source {
       const left = asks.slice(next);
       const list = await Promise.all(left.map(async (ask) => ({ ...values(ask), ...(await this.axes(ask.of.item, ask.of.kind, ask.look)) })));
       const options = { method: "POST", body: JSON.stringify(list), ...(signal === undefined ? {} : { signal }) };
-      const answer = await this.server.ask(`recordings/${this.id}/pooled`, options);
+      const answer = await this.server.ask(`recordings/${this.path}/pooled`, options);
       for await (const { isTile, bytes } of framesOf(answer.body!)) {
         if (!isTile) {
           const refusal = JSON.parse(new TextDecoder().decode(bytes)) as { error: string; code: string };
@@ -88,7 +89,7 @@ export class ServerSource implements Source {
 
   private ask(what: string, of: Values, signal?: AbortSignal): Promise<Response> {
     const question = new URLSearchParams(Object.entries(of).map(([name, value]) => [name, String(value)]));
-    return this.server.ask(`recordings/${this.id}/${what}?${question}`, signal === undefined ? {} : { signal });
+    return this.server.ask(`recordings/${this.path}/${what}?${question}`, signal === undefined ? {} : { signal });
   }
 
   private async bytes(what: string, of: Values, signal?: AbortSignal): Promise<ArrayBuffer> {
@@ -133,7 +134,7 @@ export class ServerSource implements Source {
   }
 
   private async send(item: number, axis: string, stretches: readonly Stretch[]): Promise<string> {
-    const answer = await this.server.ask(`recordings/${this.id}/axes`, { method: "POST", body: JSON.stringify({ item, axis, stretches }) });
+    const answer = await this.server.ask(`recordings/${this.path}/axes`, { method: "POST", body: JSON.stringify({ item, axis, stretches }) });
     return ((await answer.json()) as { axis: string }).axis;
   }
 }

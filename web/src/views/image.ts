@@ -29,7 +29,7 @@ export class ImageView {
 
   async update(scene: Scene, signal: AbortSignal): Promise<void> {
     const image = scene.source.atlas.items[scene.of.item]!.image ?? null;
-    Object.assign(this, { scene, image });
+    [this.scene, this.image] = [scene, image];
     const there = image !== null && scene.of.kind !== "decoder";
     for (const part of [this.scale, this.others, ...this.pictures.map(({ element }) => element)]) part.hidden = !there;
     this.note.textContent = "";

@@ -121,7 +121,7 @@ export function ticksOf([from, to]: readonly [number, number], most = 8): { at: 
 }
 
 /** The bytes of base64; none of what is no base64. */
-export function bytesOf(base64: string): Uint8Array {
+export function bytesOfBase64(base64: string): Uint8Array {
   try {
     return Uint8Array.from(atob(base64), (sign) => sign.charCodeAt(0));
   } catch {
@@ -150,7 +150,7 @@ function silenceNote(scene: Scene, { silent_from }: ItemSound, line: Line | null
 }
 
 function paintSpectrum(canvas: HTMLCanvasElement, sound: ItemSound, [from, to]: readonly [number, number], width: number): void {
-  const loudness = bytesOf(sound.loudness); // [n_mels, n_frames]
+  const loudness = bytesOfBase64(sound.loudness); // [n_mels, n_frames]
   canvas.width = Math.max(1, Math.min(width * 2, Math.ceil((to - from) / sound.frame_seconds)));
   canvas.height = sound.n_mels;
   canvas.style.width = `${width}px`;

@@ -64,7 +64,7 @@ export class TextView {
   }
 
   async update(scene: Scene, options: TextOptions, signal: AbortSignal): Promise<void> {
-    Object.assign(this, { scene, options, signal });
+    [this.scene, this.options, this.signal] = [scene, options, signal];
     this.over.set(options.over);
     this.build(scene);
     this.said.replaceChildren(...sentenceOf(scene, options.over));
