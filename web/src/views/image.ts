@@ -200,6 +200,11 @@ export function patchPlaces(image: ItemImage, places: Places, n_tokens: number):
   return Array.from({ length: image.rows * image.columns }, (_, patch) => all[image.first + patch] ?? -1);
 }
 
+/** The weight of places that hold patches, each counted once: tokens that are read as one are one place. */
+export function weightOn(places: readonly number[], weights: Float32Array): number {
+  return [...new Set(places)].reduce((sum, place) => sum + (place < 0 ? 0 : weights[place]!), 0);
+}
+
 /** Where nothing is chosen: the first query, which is CLS where there is one. */
 function firstQuery(scene: Scene): number {
   return Math.min(scene.queries.stretches.length - 1, scene.of.kind === "cross" ? Math.max(0, scene.queries.special.indexOf(false)) : 0);
@@ -208,6 +213,5 @@ function firstQuery(scene: Scene): number {
 function noteOf(scene: Scene, side: "queries" | "keys", places: readonly number[], line: Line): string {
   const turned = isSelf(scene) ? " Choose a patch to see where it looks; once more, and who looks at it." : " Choose a token of the text to see where it looks.";
   if (side === "queries" || scene.of.quantity !== "weight") return turned.trim();
-  const inPicture = places.reduce((sum, place) => sum + (place < 0 ? 0 : line.weights[place]!), 0);
-  return `${(100 * inPicture).toFixed(1)} % of this query's weight lies on the patches.${turned}`;
+  return `${(100 * weightOn(places, line.weights)).toFixed(1)} % of this query's weight lies on the patches.${turned}`;
 }
