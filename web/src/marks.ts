@@ -6,7 +6,7 @@ export type Mark =
   | { mark: "text"; x: number; y: number; text: string; size: number; fill: string; anchor: "start" | "middle" | "end"; bold?: boolean; turned?: boolean }
   | { mark: "image"; x: number; y: number; width: number; height: number; pixels: HTMLCanvasElement }
   | { mark: "path"; d: string; x: number; y: number; fill: string | null; stroke: string | null; width: number; opacity: number }
-  | { mark: "line"; points: [number, number, number, number]; stroke: string; width: number; opacity: number };
+  | { mark: "line"; points: [number, number, number, number]; stroke: string; width: number; opacity: number; dashed?: boolean };
 
 export interface Picture {
   width: number;
@@ -16,6 +16,8 @@ export interface Picture {
 }
 
 export const FONT = "Inter, 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif";
+/** Lengths of dashes and of gaps between them. */
+const DASHES = [5, 4];
 const SVG = "http://www.w3.org/2000/svg";
 /** The longest side of a PNG, in pixels. */
 const LONGEST = 8192;
@@ -51,7 +53,8 @@ export function svgOf(picture: Picture): string {
       }
       case "line": {
         const { stroke, width, opacity } = mark;
-        add(root, "path", { d: pathOf(mark.points), fill: "none", stroke, "stroke-width": width, "stroke-opacity": opacity, "stroke-linecap": "round" });
+        const dashes: Record<string, string> = mark.dashed ? { "stroke-dasharray": DASHES.join(" ") } : {};
+        add(root, "path", { d: pathOf(mark.points), fill: "none", stroke, "stroke-width": width, "stroke-opacity": opacity, "stroke-linecap": mark.dashed ? "butt" : "round", ...dashes });
         break;
       }
       case "text": {
@@ -116,8 +119,10 @@ function paint(context: CanvasRenderingContext2D, mark: Mark): void {
       context.globalAlpha = mark.opacity;
       context.strokeStyle = mark.stroke;
       context.lineWidth = mark.width;
-      context.lineCap = "round";
+      context.lineCap = mark.dashed ? "butt" : "round";
+      context.setLineDash(mark.dashed ? DASHES : []);
       context.stroke(new Path2D(pathOf(mark.points)));
+      context.setLineDash([]);
       context.globalAlpha = 1;
       return;
     case "text":

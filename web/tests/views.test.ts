@@ -5,11 +5,13 @@ import { test } from "node:test";
 import type { Item } from "../src/data.ts";
 import type { MapOf, Terms, Tile } from "../src/source.ts";
 import { bothSoon, existing, largestOf, less, nextTo, shared, sharedNote } from "../src/views/compare.ts";
+import { Colours } from "../src/colours.ts";
 import { largestSize } from "../src/pooling.ts";
+import { byWeight, mostSaid, MOST_LINES } from "../src/views/lines.ts";
 import { directionOf } from "../src/text.ts";
 import { gapsBetween } from "../src/views/gaps.ts";
 import { placeFrom, stepsOf } from "../src/views/generation.ts";
-import { patchPlaces, shownSide } from "../src/views/image.ts";
+import { patchPlaces, shownSide, weightOn } from "../src/views/image.ts";
 import { besideWeight, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
 import { written } from "../src/views/scene.ts";
 import { sharedPlaces } from "../src/views/shared.ts";
@@ -251,4 +253,19 @@ test("where two maps differ most are the largest differences in size, equals in 
 test("the largest of some numbers is that of those that are finite, whatever their sign", () => {
   assert.equal(largestSize(Float32Array.of(0.25, NaN, -0.5, -Infinity, Infinity)), 0.5);
   assert.equal(largestSize([]), 0);
+});
+
+test("patches that are read as one place have its weight once", () => {
+  assert.equal(weightOn([0, 1, 1, 1, -1], Float32Array.of(0.25, 0.5, 0.25)), 0.75);
+});
+
+test("lines say what their width is of: weights to 1, other numbers to their largest, negative ones dashed; and when some are left out", () => {
+  const weight = new Colours("row", "shared", { name: "weight", words: "weight", unit: "", signed: false }, 0.5);
+  assert.equal(weight.linesSaid(0.01), "A line is as wide and as strong as its weight, from 0 to 1; weights below 0.01 have none");
+  const effect = new Colours("rank", "shared", { name: "effect", words: "measured effect", unit: "nats", signed: true }, 0.02);
+  assert.equal(effect.linesSaid(0.01), "A line is as wide and as strong as its measured effect, up to 0.02 in size; dashed ones are negative; numbers below 0.01 have none");
+  assert.deepEqual([effect.numbers, effect.signs], ["either", "positive"], "ranks have no sign, the numbers do");
+  near([effect.share(-0.01), effect.share(0.5), weight.share(0.25)], [0.5, 1, 0.25]);
+  assert.deepEqual([{ weight: 0.1 }, { weight: -0.5 }, { weight: 0.3 }].sort(byWeight).map((one) => one.weight), [-0.5, 0.3, 0.1]);
+  assert.deepEqual([MOST_LINES, MOST_LINES + 1].map(mostSaid), ["", " Of 4001 lines the 4000 heaviest are drawn."]);
 });

@@ -17,7 +17,7 @@ interface Words {
 /** Of each quantity. */
 export const QUANTITIES = new Map<string, Words>(Object.entries({
   weight: {
-    shows: "how each query shares its attention among the keys that it sees: rows sum to 1",
+    shows: "how each query shares its attention among the keys that it sees: rows sum to 1, with what a learned sink takes",
     not: "how much of a key is taken, or what comes of it: weights are not importance",
     paper: "Jain and Wallace 2019, “Attention is not Explanation”",
   },
