@@ -1,6 +1,6 @@
 // Patches over the picture they were cut from: what a query looks at, or who looks at a patch; and the tokens that have no place in the picture.
 
-import { colourAt, fraction } from "../colour.ts";
+import { colourAt, fraction, type Signs } from "../colour.ts";
 import type { ItemImage } from "../data.ts";
 import { el, tokenText } from "../dom.ts";
 import { scaleLine } from "./grid.ts";
@@ -54,8 +54,9 @@ export class ImageView {
     const at = values.map((value) => fraction(value, top, scale, signs));
     const framed = this.patchOf(scene, image, side, chosen);
     const other = side === "keys" ? scene.chosen.column : scene.chosen.row;
-    this.pictures[0].draw(image, at, signs, COVER, framed, other === null ? -1 : places.indexOf(other), values, writingOf(atlas, scene.of));
-    this.pictures[1].draw(image, at, signs, 1, framed, other === null ? -1 : places.indexOf(other), values, writingOf(atlas, scene.of));
+    const drawn: Drawn = { image, at, signs, framed, other: other === null ? -1 : places.indexOf(other), values, number: writingOf(atlas, scene.of) };
+    this.pictures[0].draw(drawn, COVER);
+    this.pictures[1].draw(drawn, 1);
     const label = (side === "keys" ? scene.queries : scene.keys).labels[chosen]!;
     this.said.replaceChildren(tokenText(label), side === "keys" ? " looks at what is coloured" : " is looked at by what is coloured", framed < 0 ? "." : "; it is framed.");
     this.fillOthers(scene, side, places, line);
@@ -102,6 +103,20 @@ export class ImageView {
   }
 }
 
+/** What is drawn of a picture's patches. [rows · columns] each */
+interface Drawn {
+  image: ItemImage;
+  /** Where each stands on the colours. */
+  at: readonly number[];
+  signs: Signs;
+  /** The numbers; NaN of what is hidden or masked. */
+  values: readonly number[];
+  number: (value: number) => string;
+  /** The patch that is asked about, and the chosen one beside it; −1 where it is none. */
+  framed: number;
+  other: number;
+}
+
 /** The picture, or nothing, under the colours of its patches. */
 class Patches {
   readonly element: HTMLElement;
@@ -124,7 +139,8 @@ class Patches {
     this.room.addEventListener("keydown", (event) => this.moveByKey(event));
   }
 
-  draw(image: ItemImage, at: readonly number[], signs: "positive" | "either", cover: number, framed: number, other: number, values: readonly number[], number: (value: number) => string): void {
+  /** Draws them, covering the picture as strongly as is said; fully, without it. */
+  draw({ image, at, signs, values, number, framed, other }: Drawn, cover: number): void {
     this.number = number;
     this.grid = { rows: image.rows, columns: image.columns };
     this.values = values;
