@@ -13,7 +13,7 @@ import { gapsBetween } from "../src/views/gaps.ts";
 import { placeFrom, stepsOf } from "../src/views/generation.ts";
 import { patchPlaces, shownSide, weightOn } from "../src/views/image.ts";
 import { besideWeight, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
-import { written } from "../src/views/scene.ts";
+import { pooledNote, sampledNote, written } from "../src/views/scene.ts";
 import { sharedPlaces } from "../src/views/shared.ts";
 import { bytesOfBase64, secondsOf, ticksOf } from "../src/views/sound.ts";
 import { averagedOver, mapsOf, stripOf } from "../src/views/strip.ts";
@@ -268,4 +268,11 @@ test("lines say what their width is of: weights to 1, other numbers to their lar
   near([effect.share(-0.01), effect.share(0.5), weight.share(0.25)], [0.5, 1, 0.25]);
   assert.deepEqual([{ weight: 0.1 }, { weight: -0.5 }, { weight: 0.3 }].sort(byWeight).map((one) => one.weight), [-0.5, 0.3, 0.1]);
   assert.deepEqual([MOST_LINES, MOST_LINES + 1].map(mostSaid), ["", " Of 4001 lines the 4000 heaviest are drawn."]);
+});
+
+test("a picture that is smaller than its map, or of some queries, says so", () => {
+  const axis = { stretches: [], labels: ["a", "b"], special: [] };
+  const of = (height: number, every: number) => pooledNote({ height, width: 2, values: new Float32Array(), masked: new Uint8Array(), top: 0, every }, { queries: axis, keys: axis }, "mean");
+  assert.deepEqual([of(2, 1), of(1, 1), of(1, 3)], ["", "; each pixel is the mean under it", "; each pixel is the mean under it; one query in 3 was read"]);
+  assert.deepEqual([1, 3].map((every) => sampledNote({ every })), ["", " One query in 3 was read."]);
 });

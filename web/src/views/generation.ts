@@ -8,7 +8,7 @@ import { el, tokenText } from "../dom.ts";
 import { directionOf, visibleText } from "../text.ts";
 import { gapsOf } from "./gaps.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { drawnSoon, keysOf, lookOf, nameOf, placesOfTokens, signsOf, topOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import { drawnSoon, keysOf, lookOf, nameOf, placesOfTokens, sampledNote, signsOf, topOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
 import { largestSize } from "../pooling.ts";
 import type { Tile, TileAsk } from "../source.ts";
 
@@ -89,8 +89,7 @@ export class GenerationView {
     // rows that are named by what they wrote begin with the one before
     const rows = { ...scene.queries, divided: placeFrom(scene.queries, generated - (scene.predicted ? 1 : 0)) };
     this.grid.draw({ tile, rows, columns, ramp: new Ramp(scene.scale, signs, top), name: nameOf(atlas, scene.of), last: row }, { row, column: scene.chosen.column });
-    const sampled = tile.every > 1 ? ` One query in ${tile.every} was read.` : "";
-    this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}; the lines part what was given from what was generated.${sampled}`));
+    this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}; the lines part what was given from what was generated.${sampledNote(tile)}`));
   }
 
   /** The text as far as this step, coloured by what its row looks at. */

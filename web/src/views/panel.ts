@@ -3,7 +3,7 @@
 
 import type { Atlas } from "../data.ts";
 import { el, tokenAt } from "../dom.ts";
-import { everyCell, headsOf, lookOf, nameOf, wordsOf, writingOf, type Scene } from "./scene.ts";
+import { everyCell, headCountOf, lookOf, nameOf, wordsOf, writingOf, type Scene } from "./scene.ts";
 import type { MapOf, Tile } from "../source.ts";
 import { sentenceCase } from "../text.ts";
 
@@ -152,10 +152,10 @@ export async function besideWeight(scene: Scene, signal?: AbortSignal): Promise<
   const { source, of, chosen } = scene;
   const { row, column } = chosen;
   const weights: MapOf = { ...of, quantity: "weight" };
-  const n_heads = headsOf(source.atlas, weights);
+  const n_heads = headCountOf(source.atlas, weights);
   if (row === null || column === null || of.quantity === "weight" || n_heads === 0) return null;
   // a quantity of a whole layer stands beside the mean of its heads
-  const head = of.head === "mean" || headsOf(source.atlas, of) < n_heads ? "mean" : of.head;
+  const head = of.head === "mean" || headCountOf(source.atlas, of) < n_heads ? "mean" : of.head;
   const ask = (map: MapOf): Promise<Tile> => source.tile(everyCell(map, lookOf(scene), [row, row + 1], [column, column + 1]), signal);
   const [number, weight] = await Promise.all([ask(of), ask({ ...weights, head })]);
   const said = (tile: Tile, map: MapOf): string => (tile.masked[0] === 1 ? "masked" : writingOf(source.atlas, map)(tile.values[0]!));

@@ -58,11 +58,11 @@ export function isSelf({ of }: Scene): boolean {
 export function nameOf(atlas: Atlas, of: MapOf): string {
   const title = KIND_TITLES[of.kind];
   if (of.head !== "mean") return `${mapName(atlas, { ...of, head: of.head })} ${title}`;
-  return `mean of the ${headsOf(atlas, of)} heads of L${of.layer}, ${title}`;
+  return `mean of the ${headCountOf(atlas, of)} heads of L${of.layer}, ${title}`;
 }
 
 /** How many heads the layer of a map has. */
-export function headsOf(atlas: Atlas, of: MapOf): number {
+export function headCountOf(atlas: Atlas, of: MapOf): number {
   return layerOf(atlas, of)?.n_heads ?? 0;
 }
 
@@ -115,7 +115,13 @@ export function topOf(tile: Tile): number {
   return largestSize(tile.values);
 }
 
-/** "one query in 8 was read; " where not all were; else nothing. */
-export function sampledNote({ every }: Tile): string {
-  return every > 1 ? `One query in ${every} was read.` : "";
+/** What has to be said after a sentence where some queries were read: " One query in 8 was read."; empty where all were. */
+export function sampledNote({ every }: Pick<Tile, "every">): string {
+  return every > 1 ? ` One query in ${every} was read.` : "";
+}
+
+/** What has to be said where a picture is smaller than its map, or of some queries: "; each pixel is the mean under it"; empty elsewhere. */
+export function pooledNote(tile: Tile, { queries, keys }: Pick<Scene, "queries" | "keys">, what: "largest number" | "mean"): string {
+  const pooled = tile.height < queries.labels.length || tile.width < keys.labels.length ? `; each pixel is the ${what} under it` : "";
+  return `${pooled}${tile.every > 1 ? `; one query in ${tile.every} was read` : ""}`;
 }

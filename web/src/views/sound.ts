@@ -5,7 +5,7 @@ import type { ItemSound } from "../data.ts";
 import { Ramp } from "../colours.ts";
 import { el, tokenAt } from "../dom.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { drawnSoon, keysOf, lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
+import { drawnSoon, keysOf, lookOf, nameOf, pooledNote, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
 import { largestSize } from "../pooling.ts";
 import type { Line, Tile, TileAsk } from "../source.ts";
 
@@ -60,9 +60,7 @@ export class SoundView {
     this.drawn = { scene, sound, line, top };
     const rows = scene.of.kind === "encoder" ? { labels: timesOf(scene, sound), special: scene.queries.special, divided: null } : { ...scene.queries, divided: null };
     this.grid.draw({ tile, rows, columns: { ...scene.keys, divided: null }, ramp: new Ramp(scene.scale, signs, top), name: nameOf(atlas, scene.of), columnNames: "none", tall: 380 }, scene.chosen);
-    const pooled = tile.width < scene.keys.labels.length || tile.height < scene.queries.labels.length ? "; each pixel is the largest number under it" : "";
-    const sampled = tile.every > 1 ? `; one query in ${tile.every} was read` : "";
-    this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooled}${sampled}`));
+    this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooledNote(tile, scene, "largest number")}`));
     this.said.replaceChildren(...(line === null ? ["Choose a row to see its weights in time."] : [tokenAt(scene.queries, scene.chosen.row!), " looks at the sound as the curve says", `; its largest is ${writingOf(atlas, scene.of)(line.weights.reduce((most, weight) => (Math.abs(weight) > Math.abs(most) ? weight : most), 0))}.`]));
     this.note.textContent = silenceNote(scene, sound, line);
     this.drawStack();

@@ -9,7 +9,7 @@ import { averagedOver, sideOf, stripOf, type Over, type Strip } from "./strip.ts
 import { layerOf } from "../data.ts";
 import { largestSize } from "../pooling.ts";
 import { directionOf } from "../text.ts";
-import { isSelf, keysOf, queriesOf, signsOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
+import { isSelf, keysOf, queriesOf, sampledNote, signsOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
 
 export interface TextOptions {
   over: Over;
@@ -201,14 +201,13 @@ export class TextView {
 
   private drawScale(scene: Scene, strip: Strip): void {
     const signs = signsOf(scene.source.atlas, scene.of.quantity);
-    const sampled = strip.every > 1 ? ` One query in ${strip.every} was read.` : "";
     const log = scene.scale === "log" ? ", logarithmic" : "";
     const end = written(this.top, "positive", layerOf(scene.source.atlas, scene.of)?.unit);
     this.scale.replaceChildren(
       el("span", {}, signs === "either" ? `−${end}` : "0"),
       el("span", { class: signs === "either" ? "ramp either" : "ramp", "aria-hidden": "true" }),
       el("span", {}, signs === "either" ? `+${end}` : end),
-      el("span", { class: "what" }, `${wordsOf(scene.source.atlas, scene.of.quantity)}, up to the largest here${log}.${sampled}`),
+      el("span", { class: "what" }, `${wordsOf(scene.source.atlas, scene.of.quantity)}, up to the largest here${log}.${sampledNote(strip)}`),
     );
   }
 
