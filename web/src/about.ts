@@ -13,6 +13,7 @@ const METHODS = new Map(Object.entries({
   imported: "arrays made elsewhere and imported",
 }));
 
+/** The foot of a page of this atlas. */
 export function about(source: Atlas): HTMLElement {
   const { provenance } = source;
   const n_padding = source.items.reduce((sum, item) => sum + item.source.n_padding + item.target.n_padding, 0);

@@ -10,6 +10,7 @@ export interface Drawn {
   file: () => Promise<Blob>;
 }
 
+/** What a server has of the present view, and of its recording. */
 export function drawn(source: ServerSource, state: State): Drawn {
   const question = questionOf(state);
   return {

@@ -151,7 +151,7 @@ function values(ask: TileAsk): Values {
   return { ...mapValues(of), top, bottom, left, right, height, width, pool, values: ask.values, exact };
 }
 
-/** As crates/attlas-server/src/bytes.rs has it. */
+/** A picture; as crates/attlas-server/src/bytes.rs has it. */
 export function readTile(bytes: ArrayBuffer): Tile {
   const view = new DataView(bytes);
   const [height, width] = [view.getUint32(0, true), view.getUint32(4, true)];
@@ -159,6 +159,7 @@ export function readTile(bytes: ArrayBuffer): Tile {
   return { height, width, top: view.getFloat32(8, true), every: view.getUint32(12, true), values: floats(view, 16, n), masked: new Uint8Array(bytes, 16 + 4 * n, n) };
 }
 
+/** A row or column; as crates/attlas-server/src/bytes.rs has it. */
 export function readLine(bytes: ArrayBuffer): Line {
   const view = new DataView(bytes);
   const n = view.getUint32(0, true);
@@ -166,6 +167,7 @@ export function readLine(bytes: ArrayBuffer): Line {
   return { weights: floats(view, 16, n), masked: new Uint8Array(bytes, 16 + 4 * n, n), removed, sink, rounding: 0, entropy };
 }
 
+/** A number for each head; as crates/attlas-server/src/bytes.rs has it. */
 export function readHeads(bytes: ArrayBuffer): HeadValue[] {
   const view = new DataView(bytes);
   return Array.from({ length: bytes.byteLength / 16 }, (_, place) => {

@@ -140,6 +140,7 @@ const FIELDS = [
   choice("theme", "auto", "light", "dark"),
 ] as { [K in keyof State]: Field<K> }[keyof State][];
 
+/** The state of a page whose address says nothing: the head that the atlas opens with. */
 export function defaultState(atlas: Atlas): State {
   return {
     item: 0,

@@ -87,6 +87,7 @@ function powerOfTen(number: string): string {
   return `${digits}·10${exponent!.startsWith("-") ? "⁻" : ""}${superscript(exponent!.replace(/^[+-]/, ""))}`;
 }
 
+/** A share as a percentage to one digit after the point; one that rounds to nothing is said to: "< 0.1 %". */
 export function formatPercent(share: number): string {
   const percent = share * 100;
   return `${percent > 0 && percent < 0.05 ? "< 0.1" : percent.toFixed(1)} %`;

@@ -345,13 +345,19 @@ export class MapView implements View {
       parent.replaceChildren(...labels.values());
       this.labels.set(parent, { axis, from: seen.from, to: seen.to, size, labels, marked: [] });
     }
+    this.markLabel(parent, active !== null && isSeen(active) ? active : null, make);
+  }
+
+  /** Marks the label of a place, which is made where it has none, and sets aside those that it would run into. */
+  private markLabel(parent: HTMLElement, active: number | null, make: (place: number) => HTMLElement): void {
     const now = this.labels.get(parent)!;
+    const { labels, size } = now;
     for (const label of now.marked) {
       label.classList.remove("active", "aside");
       if (label.classList.contains("extra")) label.remove();
     }
     now.marked = [];
-    if (active === null || !isSeen(active)) return;
+    if (active === null) return;
     const reach = Math.ceil(LABEL_STEP / size);
     for (let place = active - reach; place <= active + reach; place++) {
       const label = labels.get(place);

@@ -41,10 +41,12 @@ export function lookOf(scene: Scene): Look {
   return { queries: scene.queries.stretches, keys: scene.keys.stretches };
 }
 
+/** The tokens along the rows, those hidden among them. */
 export function queriesOf({ source, of }: Scene): Tokens {
   return queryTokens(source.atlas.items[of.item]!, of.kind);
 }
 
+/** The tokens along the columns, those hidden among them. */
 export function keysOf({ source, of }: Scene): Tokens {
   return keyTokens(source.atlas.items[of.item]!, of.kind);
 }
