@@ -1,7 +1,7 @@
 // Pictures that a server draws as `attlas draw` does, to the byte, and the recording itself.
 
 import type { ServerSource } from "./server_source.ts";
-import { usualRows, type State } from "./state.ts";
+import { hasUsualLines, usualRows, type State } from "./state.ts";
 
 /** What can be had of a server beside what the page makes itself. */
 export interface Drawn {
@@ -10,6 +10,7 @@ export interface Drawn {
   file: () => Promise<Blob>;
 }
 
+/** What a server has of the present view, and of its recording. */
 export function drawn(source: ServerSource, state: State): Drawn {
   const question = questionOf(state);
   return {
@@ -21,7 +22,7 @@ export function drawn(source: ServerSource, state: State): Drawn {
 /** The question for the present view; null where a picture would show something else. */
 export function questionOf(state: State): Record<string, string | number | boolean> | null {
   const { view, item, quantity, kind, layer, head, scale, special, silence, words, rows, zoom, theme } = state;
-  const isLike = (view === "map" || (view === "lines" && state.heads.length === 0)) && scale !== "rank" && state.spans.length === 0;
+  const isLike = (view === "map" || (view === "lines" && hasUsualLines(state))) && scale !== "rank" && state.spans.length === 0;
   const isWhole = state.punctuation === "show" && state.first === "show" && state.from === null && state.to === null;
   if (!isLike || !isWhole) return null;
   return {

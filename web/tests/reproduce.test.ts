@@ -6,6 +6,7 @@ import { test } from "node:test";
 import type { Atlas } from "../src/data.ts";
 import { commandOf, csvOf, knockOutOf, pythonOf, writerOf } from "../src/reproduce.ts";
 import { stateFromHash } from "../src/state.ts";
+import { questionOf } from "../src/drawn.ts";
 import type { ShownMap } from "../src/picture.ts";
 
 const tokens = (text: string) => ({ text, n_padding: 0, tokens: [{ text, role: "text", word: 0, position: 0 }] });
@@ -23,6 +24,19 @@ test("a command draws the view; what the shell would read is quoted", () => {
   assert.equal(commandOf(state, source), "attlas draw map 'don'\\''t $(rm) it' --kind cross --layer 2 --head 4 --scale log --special hide -o L2H4.svg");
   const lines = stateFromHash("#view=lines&scale=log&rows=read&words=merged", source);
   assert.match(commandOf(lines, sourceOf("a", "org/name")), /^attlas draw lines 'a' --model 'org\/name' .* --words --label-rows read -o/);
+});
+
+test("a text that a command would take for an option is not written into one", () => {
+  const source = sourceOf("--model=elsewhere", "m");
+  assert.match(commandOf(stateFromHash("", source), source), /^attlas draw map run\.safetensors --kind/);
+  assert.match(knockOutOf(stateFromHash("", source), source)!, /^attlas ablate run\.safetensors --model 'm' --heads/);
+});
+
+test("notes and views that are called as parts of every object are, are like any other", () => {
+  const source = sourceOf("a", "m");
+  source.provenance.notes.push("constructor");
+  assert.match(commandOf(stateFromHash("#view=toString", source), source), /^attlas draw map run\.safetensors --kind/);
+  assert.match(pythonOf(stateFromHash("", source), source), /attlas\.open/);
 });
 
 test("of several texts, or arrays from elsewhere, a recording is named", () => {
@@ -105,4 +119,19 @@ test("a head is knocked out of the same text, or the recording and its model; ar
   assert.equal(of(sourceOf("a", embedded)), "attlas ablate 'a' --heads cross:2.4");
   assert.equal(of(sourceOf("a", "org/name", 2)), "attlas ablate run.safetensors --model 'org/name' --heads cross:2.4");
   assert.equal(of(sourceOf("a", "m", 1, "imported")), null);
+});
+
+test("a server is asked to draw the view as it is, and nothing where its picture would show something else", () => {
+  const source = sourceOf("a", "m");
+  const asked = (hash: string) => questionOf(stateFromHash(hash, source));
+  const plain = { picture: "map", item: 0, quantity: "weight", kind: "cross", layer: 2, head: 4 };
+  assert.deepEqual(asked(""), plain);
+  assert.deepEqual(asked("#scale=log&special=hide&silence=show&words=merged&rows=read&theme=dark&zoom=3-9+0-4"), {
+    ...{ ...plain, scale: "log", hide_special: true, show_silence: true, words: true, rows_are: "read", theme: "dark" },
+    ...{ top: 3, bottom: 9, left: 0, right: 4 },
+  });
+  assert.deepEqual(asked("#view=lines"), { ...plain, picture: "lines" });
+  for (const other of ["view=lines&least=0.5", "view=lines&most=1", "view=lines&heads=2.1", "view=text", "scale=rank", "spans=s0-1+a", "punctuation=hide", "first=hide", "from=0", "to=0"]) {
+    assert.equal(asked(`#${other}`), null, other);
+  }
 });

@@ -18,6 +18,7 @@ use crate::run::input::Side;
 use crate::run::languages::Languages;
 use crate::run::loops::Loops;
 use crate::run::objects::labels;
+use crate::run::words::UnknownWords;
 use crate::senses::audio::{Listening, tags};
 use crate::senses::image::Preparation;
 use crate::sight::Sight;
@@ -48,6 +49,8 @@ pub struct Model {
     pub(crate) known_words: Option<Arc<KnownWords>>,
     /// What becomes of a greedy generation that repeats itself.
     pub(crate) loops: Loops,
+    /// What becomes of one with a word that the model does not know.
+    pub(crate) unknown_words: UnknownWords,
     /// The languages that were chosen, and those that can be.
     pub(crate) languages: Languages,
     /// Heads of cross-attention that are known to align.
@@ -199,6 +202,7 @@ impl Model {
             training: None,
             known_words: None,
             loops: Loops::Keep,
+            unknown_words: UnknownWords::Keep,
             languages: Languages::default(),
             alignment_heads,
             median_width,
@@ -264,13 +268,20 @@ impl Model {
     /// Names the model and what it was trained on.
     pub(crate) fn described(self, name: &str, revision: String, training: Training, words: KnownWords) -> Model {
         let known_words = Some(Arc::new(words));
-        Model { name: name.to_owned(), revision, training: Some(training), known_words, loops: Loops::Cut, ..self }
+        let (loops, unknown_words) = (Loops::Cut, UnknownWords::Avoid);
+        Model { name: name.to_owned(), revision, training: Some(training), known_words, loops, unknown_words, ..self }
     }
 
     /// Chooses what becomes of a greedy generation that repeats itself. It goes on, as that of other programs does, unless
     /// the model is the embedded one.
     pub fn set_loops(&mut self, loops: Loops) {
         self.loops = loops;
+    }
+
+    /// Chooses what becomes of a greedy generation with a word that the model does not know. It stays, as with other programs,
+    /// unless the model is the embedded one; and where nobody knows the words of the training targets.
+    pub fn set_unknown_words(&mut self, unknown_words: UnknownWords) {
+        self.unknown_words = unknown_words;
     }
 
     /// Whether the model was trained on single sentences, so that those of a longer text are best run one by one.

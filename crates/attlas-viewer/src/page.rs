@@ -1,4 +1,4 @@
-//! The page as text: head, style, data blocks, script.
+//! The page as text: head, style, script, data blocks.
 
 use std::fmt::Write;
 
@@ -215,6 +215,10 @@ fn html(title: &str, blocks: &[Blocks]) -> String {
         env!("CARGO_PKG_VERSION"),
         html_text(title),
     );
+    // before the numbers: its worker begins while these are read, and a page that was cut short can say so
+    page.push_str("<script>");
+    page.push_str(SCRIPT);
+    page.push_str("</script>\n");
     for (place, blocks) in blocks.iter().enumerate() {
         let which = if place == 0 { String::new() } else { format!("-{place}") };
         let _ = write!(page, "<script type=\"application/json\" id=\"atlas-data{which}\">");
@@ -223,8 +227,6 @@ fn html(title: &str, blocks: &[Blocks]) -> String {
         push_bytes(&mut page, &blocks.numbers);
         page.push_str("</script>\n");
     }
-    page.push_str("<script>");
-    page.push_str(SCRIPT);
-    page.push_str("</script>\n</body>\n</html>\n");
+    page.push_str("</body>\n</html>\n");
     page
 }

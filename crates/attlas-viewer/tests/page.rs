@@ -64,6 +64,13 @@ fn the_published_hashes_are_those_of_the_script_and_the_style_that_every_page_ha
 }
 
 #[test]
+fn the_script_stands_before_what_it_reads_so_that_a_page_cut_short_can_say_so() {
+    let page = page(&common::everything(), &PageOptions::default()).unwrap();
+    let at = |words: &str| page.find(words).unwrap();
+    assert!(at("id=\"app\"") < at("<script>") && at("<script>") < at("id=\"atlas-data\">"));
+}
+
+#[test]
 fn a_sentence_takes_little_more_than_the_viewer_itself() {
     // 3 + 3 layers of 8 heads of 32, 12 tokens: the embedded translator's size
     let shape = Shape { n_heads: 8, n_kv_heads: 8, n_queries: 12, n_keys: 12, d_head: 32, d_value: 1 };

@@ -13,6 +13,7 @@ use super::loops::LoopWatch;
 use super::loops::Loops;
 use super::objects::Object;
 use super::seen::with_images;
+use super::words::{N_BEAMS, WordWatch};
 use crate::Error;
 use crate::block::pass::{Array, Next, Pass, Plan, Progress, Purpose, Site, Watch};
 use crate::block::state::StackState;
@@ -68,6 +69,9 @@ pub struct Generation {
     pub others: Vec<Generation>,
     /// How many of the last tokens were coming again when the generation was cut ([`Loops::Cut`]); `None` when it was not.
     pub n_repeated: Option<usize>,
+    /// The words of the likeliest text that the model does not know, in whose place this one is
+    /// ([`UnknownWords::Avoid`](crate::UnknownWords::Avoid)); empty where nothing was replaced.
+    pub avoided_words: Vec<String>,
 }
 
 impl Model {
@@ -151,21 +155,29 @@ impl Model {
             let plan = Plan { pass, purpose, text: Some(index) };
             let images = input.seen.as_deref().zip(self.rows_with_images(std::slice::from_ref(input), &prompt)?);
             let mut session = Session::new(&self.transformer, source.source(), images, plan, watch)?;
-            let beams = match width {
+            let mut beams = match width {
                 0 => {
                     let loops = LoopWatch::new(self, input);
                     vec![session.greedy(&prompt, max_tokens, loops.as_ref(), logits.as_mut())?]
                 }
-                width => session.beam(&prompt, width, max_tokens)?,
+                width => session.beam(&prompt, width, max_tokens, None)?,
             };
+            if let Some((words, written)) = WordWatch::new(self, input).zip(beams.first()) {
+                let known = session.of_known_words(written, &words, &prompt, max_tokens, width.max(N_BEAMS))?;
+                beams = if known.is_empty() { beams } else { known };
+            }
             let generation = self.generations(beams)?;
-            // what was seen of a text that was cut is more than the text
-            if direct && generation.n_repeated.is_none() {
+            // what was seen of a text that was cut is more than the text, and of one that was replaced another
+            if !generation.avoided_words.is_empty() {
+                logits = None;
+            } else if direct && generation.n_repeated.is_none() {
                 return self.recorded_generation(input, session, generation, logits, plan);
             }
             generated.push(generation);
         }
-        let method = if width > 0 { recording::Method::Beam } else { recording::Method::Greedy };
+        let is_beam = |generation: &Generation| width > 0 || !generation.avoided_words.is_empty();
+        let all_beams = generated.iter().all(is_beam);
+        let method = if all_beams { recording::Method::Beam } else { recording::Method::Greedy };
         let continued: Vec<Input> =
             inputs.iter().zip(&generated).map(|(input, generation)| self.continued(input, generation)).collect();
         self.check_dense(pass, Sizes::of(&continued, Decoding::TeacherForcing))?;
@@ -223,6 +235,7 @@ impl Model {
     fn tell_of(&self, generation: &Generation, input: &Input, item: &mut Item) {
         item.n_prompt = Some(input.target.len());
         item.n_repeated = generation.n_repeated;
+        item.avoided_words.clone_from(&generation.avoided_words);
         if let Some(words) = &self.known_words {
             let start = input.target.text.len();
             let spans = words.unknown_in(&generation.text, &input.source.text);
