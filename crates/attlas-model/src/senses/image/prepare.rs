@@ -31,8 +31,8 @@ pub(crate) struct Preparation {
 }
 
 /// Said where transformers resizes numbers.
-const IN_BYTES: &str = "transformers resizes this model's images as numbers, here they are rounded to 8 bits afterwards: a pixel may \
-    be half a level of 255 off";
+const IN_BYTES: &str = "transformers resizes this model's images as numbers, here each of two passes is rounded to 8 bits: a pixel may \
+    be a level of 255 off";
 
 /// What an image is resized to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -427,6 +427,17 @@ mod tests {
         assert_eq!(prepared.array.values[..12], red);
         assert_eq!(prepared.array.values[12 + 2], 11.0, "green");
         assert_eq!(prepared.seen, [-2, 1, 6, 2]);
+    }
+
+    #[test]
+    fn pixels_that_transformers_does_not_round_are_said_to_be_rounded() {
+        let note = |json: &str| {
+            let config = ConfigFile::parse("preprocessor_config.json".as_ref(), json.as_bytes()).expect("JSON");
+            Preparation::read(&config).expect("a preparation").note
+        };
+        assert!(note(r#"{"image_processor_type": "DINOv3ViTImageProcessorFast"}"#).is_some());
+        assert_eq!(note(r#"{"image_processor_type": "DINOv3ViTImageProcessorFast", "do_resize": false}"#), None);
+        assert_eq!(note(r#"{"image_processor_type": "ViTImageProcessor"}"#), None);
     }
 
     #[test]
