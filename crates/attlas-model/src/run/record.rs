@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::PaddedBatch;
 use super::check::Sizes;
 use super::collect::{Kept, Seen};
-use super::generate::{Decoding, Session};
+use super::generate::{Decoding, Generated, Session};
 use super::input::Input;
 use super::loops::LoopWatch;
 #[cfg(doc)]
@@ -123,26 +123,7 @@ impl Model {
         limit: usize,
         watch: &mut Watch<'_>,
     ) -> Result<Run, Error> {
-        let architecture = &self.transformer.architecture;
-        if self.finds_objects() {
-            return Err(Error::Unsupported(format!(
-                "{} looks for objects in an image and writes no text",
-                self.name()
-            )));
-        }
-        let lack = match (&architecture.decoder, &architecture.readout) {
-            (None, _) => Some("decoder"),
-            (Some(_), Readout::Tokens { .. }) => None,
-            (Some(_), _) => Some("output matrix"),
-        };
-        if let Some(lack) = lack {
-            return Err(Error::Unsupported(format!("{} cannot generate text: it has no {lack}", self.name())));
-        }
-        if limit == 0 || width > MAX_BEAMS {
-            return Err(Error::Limit(format!(
-                "at least 1 token must be generated, with at most {MAX_BEAMS} beams; asked for {limit} and {width}"
-            )));
-        }
+        self.check_generates(width, limit)?;
         let alone = inputs.len() == 1 && width == 0;
         let direct = alone && !pass.needs_whole_pass();
         let purpose = if direct { Purpose::RecordedSteps } else { Purpose::Steps };
@@ -155,17 +136,7 @@ impl Model {
             let plan = Plan { pass, purpose, text: Some(index) };
             let images = input.seen.as_deref().zip(self.rows_with_images(std::slice::from_ref(input), &prompt)?);
             let mut session = Session::new(&self.transformer, source.source(), images, plan, watch)?;
-            let mut beams = match width {
-                0 => {
-                    let loops = LoopWatch::new(self, input);
-                    vec![session.greedy(&prompt, max_tokens, loops.as_ref(), logits.as_mut())?]
-                }
-                width => session.beam(&prompt, width, max_tokens, None)?,
-            };
-            if let Some((words, written)) = WordWatch::new(self, input).zip(beams.first()) {
-                let known = session.of_known_words(written, &words, &prompt, max_tokens, width.max(N_BEAMS))?;
-                beams = if known.is_empty() { beams } else { known };
-            }
+            let beams = self.written(&mut session, input, width, max_tokens, logits.as_mut())?;
             let generation = self.generations(beams)?;
             // what was seen of a text that was cut is more than the text, and of one that was replaced another
             if !generation.avoided_words.is_empty() {
@@ -189,6 +160,51 @@ impl Model {
             Some(values) => Run { logits: Some(self.generated_logits(values)), ..run },
             None => run,
         })
+    }
+
+    /// The model must write text, and the limits must be some.
+    fn check_generates(&self, width: usize, limit: usize) -> Result<(), Error> {
+        let architecture = &self.transformer.architecture;
+        if self.finds_objects() {
+            return Err(Error::Unsupported(format!(
+                "{} looks for objects in an image and writes no text",
+                self.name()
+            )));
+        }
+        let lack = match (&architecture.decoder, &architecture.readout) {
+            (None, _) => Some("decoder"),
+            (Some(_), Readout::Tokens { .. }) => None,
+            (Some(_), _) => Some("output matrix"),
+        };
+        if let Some(lack) = lack {
+            return Err(Error::Unsupported(format!("{} cannot generate text: it has no {lack}", self.name())));
+        }
+        if limit == 0 || width > MAX_BEAMS {
+            return Err(Error::Limit(format!(
+                "at least 1 token must be generated, with at most {MAX_BEAMS} beams; asked for {limit} and {width}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// What is written after one prompt: greedily, or the finished beams, best first; of known words where those are asked for and
+    /// found.
+    fn written(
+        &self,
+        session: &mut Session<'_>,
+        input: &Input,
+        width: usize,
+        max_tokens: usize,
+        logits: Option<&mut Vec<f32>>,
+    ) -> Result<Vec<Generated>, Error> {
+        let prompt = ids(&input.target)?;
+        let beams = match width {
+            0 => vec![session.greedy(&prompt, max_tokens, LoopWatch::new(self, input).as_ref(), logits)?],
+            width => session.beam(&prompt, width, max_tokens, None)?,
+        };
+        let Some((words, likeliest)) = WordWatch::new(self, input).zip(beams.first()) else { return Ok(beams) };
+        let known = session.of_known_words(likeliest, &words, &prompt, max_tokens, width.max(N_BEAMS))?;
+        Ok(if known.is_empty() { beams } else { known })
     }
 
     /// Logits of the generated tokens of one text. Shape `[1, n, n_logits]`.
