@@ -12,7 +12,7 @@ use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Filling, Length, Reads, alignment_heads, median_width};
 use crate::family::{self, Family, Tower};
 use crate::folder::{Folder, name_of, revision};
-use crate::known_words::KnownWords;
+use crate::known_words::{FILE, KnownWords};
 use crate::modules::{Sentences, transformer_of};
 use crate::run::input::Side;
 use crate::run::languages::Languages;
@@ -278,10 +278,20 @@ impl Model {
         self.loops = loops;
     }
 
-    /// Chooses what becomes of a greedy generation with a word that the model does not know. It stays, as with other programs,
-    /// unless the model is the embedded one; and where nobody knows the words of the training targets.
-    pub fn set_unknown_words(&mut self, unknown_words: UnknownWords) {
+    /// Chooses what becomes of a generated text with a word that the model does not know. It stays, as with other programs,
+    /// unless the model is the embedded one.
+    ///
+    /// # Errors
+    /// When such words are to be avoided, and the words of the model's training targets are not known.
+    pub fn set_unknown_words(&mut self, unknown_words: UnknownWords) -> Result<(), Error> {
+        if unknown_words == UnknownWords::Avoid && self.known_words.is_none() {
+            let name = self.name();
+            return Err(Error::Unsupported(format!(
+                "{name} has no {FILE} that says which words it was taught to write, so that none can be avoided"
+            )));
+        }
         self.unknown_words = unknown_words;
+        Ok(())
     }
 
     /// Whether the model was trained on single sentences, so that those of a longer text are best run one by one.

@@ -92,13 +92,13 @@ fn a_generated_word_is_known_by_the_folders_words_or_by_the_source() {
 fn the_best_text_of_known_words_takes_the_place_of_one_with_an_unknown_word() {
     let mut model = Model::embedded().expect("it is built in");
     let (spelled, known) = ("Attention is what every student needs.", "The cat sat on the mat.");
-    model.set_unknown_words(UnknownWords::Keep);
+    model.set_unknown_words(UnknownWords::Keep).expect("its words are known");
     let kept = generate(&model, &[spelled]);
     let item = &kept.recording.items[0];
     let unknown: Vec<&str> = item.unknown_words.iter().map(|span| &item.target.text[span.clone()]).collect();
     assert!(!unknown.is_empty() && item.avoided_words.is_empty(), "{}: {unknown:?}", item.target.text);
     let plain = generate(&model, &[known]);
-    model.set_unknown_words(UnknownWords::Avoid);
+    model.set_unknown_words(UnknownWords::Avoid).expect("its words are known");
     let avoided = generate(&model, &[spelled]);
     let item = &avoided.recording.items[0];
     assert_eq!(
@@ -123,11 +123,19 @@ fn the_best_text_of_known_words_takes_the_place_of_one_with_an_unknown_word() {
 }
 
 #[test]
+fn words_are_avoided_only_where_it_is_known_which() {
+    let mut model = random(None);
+    let refused = model.set_unknown_words(UnknownWords::Avoid).expect_err("nobody knows them").to_string();
+    assert!(refused.contains("has no target_words.filter"), "{refused}");
+    model.set_unknown_words(UnknownWords::Keep).expect("nothing is to be known");
+}
+
+#[test]
 fn a_text_stays_where_no_text_of_known_words_is_found() {
     let text = "the cat sat on the mat";
     let mut model = random(Some(&KnownWords::of(["another"])));
     let kept = generate(&model, &[text]);
-    model.set_unknown_words(UnknownWords::Avoid);
+    model.set_unknown_words(UnknownWords::Avoid).expect("its words are known");
     let avoided = generate(&model, &[text]);
     assert_eq!(avoided.recording, kept.recording);
     assert!(!kept.recording.items[0].unknown_words.is_empty());

@@ -1,6 +1,7 @@
 //! Models that attlas runs itself: no PyTorch.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use attlas::printable::counted;
@@ -8,7 +9,9 @@ use attlas::recording::{Edit, HeadOutput};
 use attlas_model::explain::HeadPattern;
 use attlas_model::explain::asked::Predicted;
 use attlas_model::explain::quantities::{Quantities, Shown};
-use attlas_model::{Decoding, Input, LoadOptions, Look, Next, Pass, Precision, RunOptions, Side, Site, Tower};
+use attlas_model::{
+    Decoding, Input, LoadOptions, Look, Loops, Next, Pass, Precision, RunOptions, Side, Site, Tower, UnknownWords,
+};
 use pyo3::prelude::*;
 
 use crate::errors::{Class, Raise, exception};
@@ -31,6 +34,9 @@ pub struct LoadKeys {
     languages: (Option<String>, Option<String>),
     precision: Option<String>,
     tower: Option<String>,
+    /// What becomes of a generation that repeats itself, and of one with a word that the model does not know.
+    loops: Option<String>,
+    unknown_words: Option<String>,
     /// Whether a model that reads texts with images in them is loaded with what images go through.
     images: bool,
 }
@@ -55,6 +61,12 @@ pub struct RunKeys {
     flow_tokens: Option<usize>,
 }
 
+/// One of few, by its name; the argument is named where there is no such one.
+fn chosen<T: FromStr<Err = String>>(argument: &str, name: Option<String>) -> PyResult<Option<T>> {
+    let read = name.map(|name| name.parse::<T>()).transpose();
+    read.map_err(|sentence| exception(Class::Error, format!("{argument}: {sentence}")))
+}
+
 /// Tokens generated at most where nothing is said.
 pub const MAX_TOKENS: usize = 256;
 
@@ -63,11 +75,12 @@ impl Model {
     /// The model in a folder or a file; the embedded translator without one.
     #[staticmethod]
     fn load(py: Python<'_>, path: Option<PathBuf>, how: LoadKeys) -> PyResult<Model> {
-        let LoadKeys { adapter, tokenizer, languages: (from, to), precision, tower, images } = how;
-        let precision = precision.map(|name| name.parse::<Precision>()).transpose();
-        let precision = precision.map_err(|sentence| exception(Class::Error, sentence))?;
-        let tower = tower.map(|name| name.parse::<Tower>()).transpose();
-        let tower = tower.map_err(|sentence| exception(Class::Error, sentence))?;
+        let LoadKeys { adapter, tokenizer, languages: (from, to), precision, tower, loops, unknown_words, images } =
+            how;
+        let precision = chosen::<Precision>("precision", precision)?;
+        let tower = chosen::<Tower>("tower", tower)?;
+        let loops = chosen::<Loops>("loops", loops)?;
+        let unknown_words = chosen::<UnknownWords>("unknown_words", unknown_words)?;
         let model = compute(py, move || {
             let options = LoadOptions { adapter, tokenizer, tower, images };
             let mut model = match path {
@@ -76,6 +89,8 @@ impl Model {
             };
             model.set_languages(from.as_deref(), to.as_deref())?;
             model.set_precision(precision.unwrap_or_default());
+            loops.into_iter().for_each(|loops| model.set_loops(loops));
+            unknown_words.map_or(Ok(()), |unknown_words| model.set_unknown_words(unknown_words))?;
             Ok::<_, attlas_model::Error>(model)
         })?;
         Ok(Model { inner: model.or_raise()? })

@@ -208,6 +208,17 @@ def test_a_recording_says_what_it_is_in_a_line(rec: attlas.Recording) -> None:
     assert "1 text" in repr(rec) and "cross 3×8" in repr(rec)
 
 
+def test_a_text_of_known_words_takes_the_place_of_one_with_an_unknown_word() -> None:
+    text = "Attention is what every student needs."
+    kept = attlas.record(text, unknown_words="keep").items[0]
+    assert kept.unknown_words and not kept.avoided_words
+    avoided = attlas.record(text).items[0]
+    assert avoided.avoided_words == kept.unknown_words and not avoided.unknown_words
+    assert avoided.target.text != kept.target.text
+    with pytest.raises(attlas.Error, match='unknown_words: "keep" or "avoid" was expected'):
+        attlas.record(text, unknown_words="none")
+
+
 def test_a_precision_that_is_asked_for_is_said_and_an_unknown_one_refused() -> None:
     fast = attlas.record("The cat sat on the mat.", precision="fast")
     assert any("precision fast" in note for note in fast.provenance.notes)

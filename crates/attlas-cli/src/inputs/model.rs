@@ -8,8 +8,8 @@ use attlas_model::explain::knock_out::keeping_head_outputs;
 use attlas_model::explain::{HeadPattern, traced};
 use attlas_model::sentences;
 use attlas_model::{
-    ContactWeights, Decoding, Error, Input, KNOWN_WORDS_FILE, LoadOptions, Loops, Model, Object, Pass, Precision, Run,
-    RunOptions, Side, Site, Tower, UnknownWords,
+    ContactWeights, Decoding, Error, Input, LoadOptions, Loops, Model, Object, Pass, Precision, Run, RunOptions, Side,
+    Site, Tower, UnknownWords,
 };
 use clap::{Args, ValueEnum};
 
@@ -376,13 +376,7 @@ pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
         model.set_loops(loops);
     }
     if let Some(unknown_words) = arguments.unknown_words {
-        if unknown_words == UnknownWords::Avoid && model.known_words().is_none() {
-            return Err(Failure::Usage(format!(
-                "--unknown-words avoid needs the words of the training targets: {} has no {KNOWN_WORDS_FILE}",
-                model.name()
-            )));
-        }
-        model.set_unknown_words(unknown_words);
+        model.set_unknown_words(unknown_words)?;
     }
     Ok(model)
 }

@@ -24,7 +24,9 @@ class ModelOptions(TypedDict, total=False):
     ``revision``: of ``ORG/NAME`` on the hub. ``adapter`` is a folder with a LoRA adapter, ``tokenizer`` one with a tokenizer. ``from_language`` and
     ``to_language`` are for models with tags for languages: ``fr``, ``fra_Latn``, ``French``. ``precision`` says how exact products are: ``exact``
     (f32, where nothing is said), or on a processor with AMX ``high`` (as exact as f32 sums in another order), ``fast`` (weights may be off by
-    1e-4) and ``fastest`` (bf16, off by some hundredths); a recording's notes say it. ``tower`` is ``vision`` or ``text`` of a model that has both,
+    1e-4) and ``fastest`` (bf16, off by some hundredths); a recording's notes say it. ``loops``: a greedy generation that repeats itself is ``cut`` or
+    ``keep`` goes on; ``unknown_words``: a generated text with a word that the model was never taught to write stays (``keep``), or the best text without
+    such words takes its place (``avoid``); the embedded translator cuts and avoids, other models keep. ``tower`` is ``vision`` or ``text`` of a model that has both,
     as CLIP and SigLIP have: the vision tower where nothing is said. ``images``: whether a model that reads texts with images in them, as LLaVA and
     Qwen2-VL do, is loaded with what images go through; :func:`attlas.record` does so where it is given ``image``.
     """
@@ -35,6 +37,8 @@ class ModelOptions(TypedDict, total=False):
     from_language: str | None
     to_language: str | None
     precision: str | None
+    loops: str | None
+    unknown_words: str | None
     tower: str | None
     images: bool
 
@@ -95,7 +99,7 @@ class Model:
                 raise FileError(f"{name or 'the path is empty'}: there is no such file")
             path = name if os.path.exists(name) else _attlas.Model.find(name, options.get("revision"))
         given: Mapping[str, object] = options
-        how = {name: given.get(name) for name in ("adapter", "tokenizer", "precision", "tower")}
+        how = {name: given.get(name) for name in ("adapter", "tokenizer", "precision", "tower", "loops", "unknown_words")}
         how["languages"] = (options.get("from_language"), options.get("to_language"))
         how["images"] = options.get("images", False)
         self._native = _attlas.Model.load(path, how)
@@ -151,7 +155,7 @@ def record(
             of_model.setdefault("images", True)
         model = Model(model, **of_model)
     elif any(given is not None for given in of_model.values()):
-        raise Error("the model is loaded already; revision, adapter, tokenizer, languages, precision, tower and images are given where it is loaded")
+        raise Error("the model is loaded already; revision, adapter, tokenizer, languages, precision, tower, loops, unknown_words and images are given where it is loaded")
     return model.record(text, **of_run)
 
 
