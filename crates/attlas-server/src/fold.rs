@@ -45,8 +45,8 @@ impl Fold {
     }
 
     /// What lies under a pixel: the largest or the sum of its columns, and how many cells of them are seen.
-    pub fn pixel(&self, columns: Range<usize>) -> (f64, u32) {
-        let seen = |open: &Range<usize>| open.end.min(columns.end).saturating_sub(open.start.max(columns.start)) as u32;
+    pub fn pixel(&self, columns: Range<usize>) -> (f64, u64) {
+        let seen = |open: &Range<usize>| open.end.min(columns.end).saturating_sub(open.start.max(columns.start)) as u64;
         let n_open = self.open.iter().map(seen).sum();
         let number = match self.pool {
             Pool::Max => f64::from(largest(&self.largest[columns.clone()])),
@@ -100,6 +100,14 @@ mod tests {
             assert_eq!((fold.pixel(2..4).1, fold.pixel(3..4)), (2, (0.0, 0)));
             assert_eq!(fold.top, 0.75, "what is masked or no number does not count");
         }
+    }
+
+    #[test]
+    fn a_pixel_over_more_cells_than_32_bits_count_says_how_many_they_are() {
+        let (n_rows, n_columns) = (65_537, 65_536);
+        let open = vec![0..n_columns; n_rows];
+        let fold = Fold { open, ..Fold::new(Pool::Mean, n_columns) };
+        assert_eq!(fold.pixel(0..n_columns).1, 65_537 * 65_536);
     }
 
     #[test]

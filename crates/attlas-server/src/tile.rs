@@ -85,14 +85,14 @@ pub struct Painter {
     /// Largest, or sum. Shape `[height, width]`.
     values: Vec<f64>,
     /// Cells that are not masked. Shape `[height, width]`.
-    n_open: Vec<u32>,
+    n_open: Vec<u64>,
     top: f32,
 }
 
 /// What a band gives: pixels of some rows of the picture.
 struct Painted {
     /// Row of the picture, and its largest or sums, and its cells. Shapes `[width]`.
-    rows: Vec<(usize, Vec<f64>, Vec<u32>)>,
+    rows: Vec<(usize, Vec<f64>, Vec<u64>)>,
     top: f32,
 }
 
@@ -197,9 +197,9 @@ impl Painter {
     /// The picture, when all is read.
     pub fn finish(self) -> Tile {
         let Painter { part, every, values, n_open, top, .. } = &self;
-        let value = |(value, n): (&f64, &u32)| match part.pool {
+        let value = |(value, n): (&f64, &u64)| match part.pool {
             Pool::Max => *value as f32,
-            Pool::Mean => (value / f64::from((*n).max(1))) as f32,
+            Pool::Mean => (value / (*n).max(1) as f64) as f32,
         };
         let mut masked: Vec<bool> = n_open.iter().map(|n| *n == 0).collect(); // [height, width]
         if *every > 1 {
