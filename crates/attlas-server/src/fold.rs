@@ -57,7 +57,7 @@ impl Fold {
 }
 
 /// The one of the larger size; what is no number stays.
-fn larger(a: f32, b: f32) -> f32 {
+pub fn larger(a: f32, b: f32) -> f32 {
     if b.abs() > a.abs() || b.is_nan() { b } else { a }
 }
 
@@ -115,6 +115,7 @@ mod tests {
         let row: Vec<f32> = (0..37).map(|place| if place == 3 { f32::NEG_INFINITY } else { -(place as f32) }).collect();
         assert_eq!((largest_size(&row), largest_size(&row[..36]), largest_size(&[])), (36.0, 35.0, 0.0));
         assert_eq!((largest(&row), largest(&row[4..]), largest(&row[4..36])), (f32::NEG_INFINITY, -36.0, -35.0));
-        assert!(largest(&[1.0, f32::NAN, 2.0]).is_nan());
+        assert!(largest(&[1.0, f32::NAN, 2.0]).is_nan() && larger(larger(0.5, f32::NAN), 9.0).is_nan());
+        assert_eq!(larger(0.5, -0.75), -0.75);
     }
 }
