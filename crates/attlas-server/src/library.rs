@@ -17,7 +17,7 @@ use attlas_viewer::{Description, HeadEffects};
 use axum::body::Bytes;
 use tokio::sync::OnceCell;
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Sort};
 
 /// Recordings of a folder that are listed at most.
 const MAX_LISTED: usize = 1000;
@@ -87,12 +87,13 @@ impl Stamp {
         if now == *identity {
             return Ok(());
         }
-        Err(Refusal::changed(format!(
+        let message = format!(
             "{} was replaced or changed after it was opened ({} bytes then, {} now); its maps are shown again when it is opened anew",
             file_name(path),
             identity.n_bytes,
             now.n_bytes
-        )))
+        );
+        Err(Refusal::new(Sort::Changed, message))
     }
 }
 
@@ -100,7 +101,7 @@ impl Served {
     /// Refuses a file that is another than the one that was opened; one that is gone is still held.
     ///
     /// # Errors
-    /// [`Refusal::changed`].
+    /// [`Sort::Changed`].
     pub fn check(&self) -> Result<(), Refusal> {
         let Some(stamp) = &self.file else { return Ok(()) };
         std::fs::metadata(&stamp.path).map_or(Ok(()), |now| stamp.check(&now))

@@ -9,14 +9,13 @@ use attlas::analysis::{measure, standouts};
 use attlas::{Kind, Recording};
 use attlas_model::{Decoding, Error as ModelError, Input, Model, Next, Progress, RunOptions, Side, sentences};
 use attlas_viewer::Description;
-use axum::http::StatusCode;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::library::{Found, Library};
 use crate::map::n_multiplications;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Sort};
 
 /// Bytes of a text at most.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -172,8 +171,7 @@ impl Runs {
     pub fn start(self: &Arc<Runs>, ask: RunAsk, library: &Arc<Library>) -> Result<(), Refusal> {
         ask.check(self.models.len())?;
         if self.is_going.swap(true, Ordering::SeqCst) {
-            let message = "a run goes on; it can be stopped, or waited for".to_owned();
-            return Err(Refusal { status: StatusCode::CONFLICT, code: "run", message });
+            return Err(Refusal::new(Sort::Run, "a run goes on; it can be stopped, or waited for"));
         }
         self.is_stopped.store(false, Ordering::Relaxed);
         let model = self.models[ask.model].name.clone();

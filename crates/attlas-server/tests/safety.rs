@@ -265,6 +265,16 @@ fn hostile_tokens_and_names_stay_text_in_what_is_answered() {
 }
 
 #[test]
+fn a_method_that_nothing_here_has_is_refused_in_a_sentence() {
+    let served = small();
+    for method in ["PUT", "PATCH", "OPTIONS"] {
+        let answer = served.ask(method, "/api/run", &[], b"");
+        assert_eq!((answer.status, answer.code().as_str()), (405, "ask"), "{method}");
+        assert!(answer.message().starts_with(method), "{}", answer.message());
+    }
+}
+
+#[test]
 fn nonsense_on_the_socket_ends_that_connection_alone() {
     let served = small();
     for nonsense in [
