@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use attlas::analysis::describe::describe;
 use attlas::analysis::{measure, standouts};
 use attlas::{Kind, Recording};
-use attlas_model::{Decoding, Error as ModelError, Input, Model, Next, Progress, RunOptions, Side, sentences};
+use attlas_model::{
+    Decoding, Error as ModelError, Input, Model, Next, Progress, RunOptions, Side, sentences, sentences_note,
+};
 use attlas_viewer::Description;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
@@ -231,8 +233,7 @@ impl Runs {
                 if self.is_stopped.load(Ordering::Relaxed) { Next::Stop } else { Next::Continue }
             })?;
         if texts.len() > 1 {
-            let note = format!("the text was run sentence by sentence: {} of them, each alone", texts.len());
-            run.recording.provenance.notes.push(note);
+            run.recording.provenance.notes.push(sentences_note(1, texts.len()));
         }
         self.say("looking at the heads".to_owned(), 0, 0);
         let found = found(&run.recording, &model, &ask.text)?;
