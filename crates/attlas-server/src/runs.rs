@@ -220,13 +220,11 @@ impl Runs {
         let inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
         let (decoding, n_more) = ask.decoding(&model);
         check_size(&model, &inputs, n_more)?;
-        let mut n_blocks = 0;
         let mut run =
             model.run_watched(&inputs, &RunOptions { decoding, ..RunOptions::default() }, &mut |progress| {
                 match progress {
                     Progress::Block { stack, layer, n_layers } => {
-                        n_blocks = layer;
-                        self.say(format!("{stack} layer {layer} of {n_layers}"), n_blocks, n_layers);
+                        self.say(format!("{stack} layer {layer} of {n_layers}"), layer, n_layers);
                     }
                     Progress::Token { n_tokens, .. } => self.say(format!("token {n_tokens}"), n_tokens, n_more),
                 }
@@ -261,15 +259,13 @@ fn found(recording: &Recording, model: &Model, text: &str) -> Result<Found, End>
 
 impl RunAsk {
     fn check(&self, n_models: usize) -> Result<(), Refusal> {
-        let target = self.target.as_deref().unwrap_or_default();
         if self.text.trim().is_empty() {
             return Err(Refusal::ask("the text is empty; attention needs at least one word"));
         }
-        if self.text.len().max(target.len()) > MAX_TEXT {
-            return Err(Refusal::limit(format!(
-                "the text has {} bytes, and {MAX_TEXT} are taken",
-                self.text.len().max(target.len())
-            )));
+        for (what, text) in [("text", Some(&self.text)), ("target", self.target.as_ref())] {
+            if let Some(text) = text.filter(|text| text.len() > MAX_TEXT) {
+                return Err(Refusal::limit(format!("the {what} has {} bytes, and {MAX_TEXT} are taken", text.len())));
+            }
         }
         if self.model >= n_models {
             return Err(Refusal::absent(format!(
@@ -322,7 +318,7 @@ fn check_size(model: &Model, inputs: &[Input], n_more: usize) -> Result<(), End>
         if bytes(middle) <= MAX_RECORDED { fits = middle } else { is_too_much = middle }
     }
     Err(End::Failed(format!(
-        "{} {} tokens; to record {} would take {} MB of queries and keys, and {} MB may be taken: about {} tokens",
+        "{} {} tokens; recorded with {}, it would take {} MB of queries and keys, and {} MB may be taken: about {} tokens",
         if inputs.len() > 1 {
             format!("the text has {} sentences of up to", inputs.len())
         } else {

@@ -187,6 +187,9 @@ fn runs_that_cannot_be_are_refused_or_fail_in_a_sentence_and_the_server_goes_on(
     let long = serde_json::json!({ "text": "x".repeat((1 << 20) + 1) }).to_string();
     let answer = served.post("/api/run", &long);
     assert_eq!((answer.status, answer.code().as_str()), (413, "limit"), "{}", answer.text());
+    let long = serde_json::json!({ "text": "A", "target": "x".repeat((1 << 20) + 1) }).to_string();
+    let answer = served.post("/api/run", &long);
+    assert!(answer.status == 413 && answer.message().starts_with("the target has 1048577 bytes"), "{}", answer.text());
     let failed = |model: usize| {
         assert_eq!(served.post("/api/run", &format!(r#"{{"text":"A","model":{model}}}"#)).status, 200);
         let phase = end_of_run(&served);
