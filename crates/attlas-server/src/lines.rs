@@ -21,7 +21,8 @@ pub struct Line {
     pub removed: f32,
     /// What a learned sink takes of it.
     pub sink: f32,
-    /// The mean over its queries of each one's entropy over all keys and the sink, in bits; NaN where numbers are no weights.
+    /// The mean over its queries of each one's entropy over all keys and the sink, in bits; NaN where numbers are no weights, or one of
+    /// them is no number.
     pub entropy: f32,
 }
 
@@ -57,10 +58,10 @@ pub fn row(asked: &Asked, source: &Source, place: usize) -> Result<Line, Error> 
     })
 }
 
-/// `−w log2 w`; 0 of what is no share.
+/// `−w log2 w`; 0 of 0 and of what is negative, NaN of what is no number.
 fn bits(weight: f32) -> f64 {
     let weight = f64::from(weight);
-    if weight > 0.0 { -weight * weight.log2() } else { 0.0 }
+    if weight > 0.0 || weight.is_nan() { -weight * weight.log2() } else { 0.0 }
 }
 
 /// The column of a place.
@@ -229,5 +230,16 @@ impl Few<'_> {
             Some(numbers) => Ok(self.recording.map_over(layer, item, head, numbers)?.tile(queries, keys)),
             None => self.recording.few_weights(layer, item, head, queries, keys),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_that_is_no_number_leaves_its_row_without_entropy() {
+        assert_eq!([0.5, 1.0, 0.0, -0.25].map(bits), [0.5, 0.0, 0.0, 0.0]);
+        assert!(bits(f32::NAN).is_nan());
     }
 }
