@@ -138,7 +138,13 @@ fn an_image_and_a_sound_stand_beside_their_tokens() {
         }
         // straight from the file, which then is the picture
         attlas(&folder, &[&["page", file, "--model", "model", "-o", "straight.html"], more].concat()).succeeds();
-        assert_eq!(data(&folder, "straight.html", "")["items"][0][&option[2..]], item[&option[2..]]);
+        let straight = data(&folder, "straight.html", "");
+        assert_eq!(straight["items"][0][&option[2..]], item[&option[2..]]);
+        assert_eq!(straight["model_place"], "model", "as the command named it, for the commands that the page copies");
+        assert!(
+            data(&folder, "page.html", "")["model_place"].is_null(),
+            "a recording does not know where its model lies"
+        );
         let refused = attlas(&folder, &["page", "run.safetensors", option, file, option, file, "-o", "no.html"]);
         let said = format!("{option} was given twice, but what was recorded are 1 {}\n", &option[2..]);
         assert!(refused.code == Some(2) && refused.stderr.ends_with(&said), "{}", refused.stderr);

@@ -52,6 +52,8 @@ pub struct Found {
     pub description: Option<Description>,
     /// What the output loses with each head, where it was measured.
     pub effects: Option<HeadEffects>,
+    /// How the model is named where it is to be loaded again, where clients are told.
+    pub model_place: Option<String>,
 }
 
 /// A file as it was when it was opened.

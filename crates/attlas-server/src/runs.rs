@@ -38,6 +38,9 @@ pub type Load = Box<dyn Fn() -> Result<Model, String> + Send + Sync>;
 pub struct Choice {
     /// What a reader chooses by.
     pub name: String,
+    /// How it is named where it is to be loaded again, a folder or a hub's name, for the commands that the page copies; `None` where
+    /// clients are not told where models lie.
+    pub place: Option<String>,
     /// Loads it; the error is a sentence.
     pub load: Load,
 }
@@ -234,7 +237,8 @@ impl Runs {
             run.recording.provenance.notes.push(sentences_note(1, texts.len()));
         }
         self.say("looking at the heads".to_owned(), 0, 0);
-        let found = found(&run.recording, &model, &ask.text)?;
+        let model_place = self.models[ask.model].place.clone();
+        let found = Found { model_place, ..found(&run.recording, &model, &ask.text)? };
         Ok((run.recording, found))
     }
 

@@ -49,6 +49,9 @@ pub struct PageOptions {
     pub description: Option<Description>,
     /// What the output loses with each head, where that was measured: an order of the heads, and beside their weights.
     pub effects: Option<HeadEffects>,
+    /// How the model that made the recording is named where it is to be loaded again, a folder or a hub's name, for the commands that the
+    /// page copies; the recording has its name alone.
+    pub model_place: Option<String>,
     /// What stands beside the tokens of each text: a picture, a sound, a tree. May be shorter than there are texts.
     pub beside: Vec<Beside>,
     /// The largest size of the page's attention data, in bytes as they travel; of several recordings, each's.
@@ -101,6 +104,7 @@ impl Default for PageOptions {
             standouts: Vec::new(),
             description: None,
             effects: None,
+            model_place: None,
             beside: Vec::new(),
             max_bytes,
             checks: None,

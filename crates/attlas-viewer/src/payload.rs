@@ -56,6 +56,9 @@ struct Description<'a> {
     effects: Option<PageEffects<'a>>,
     open: PageHead,
     provenance: PageProvenance<'a>,
+    /// How the model is named where it is to be loaded again, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_place: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pooled: Option<PageTiles>,
     /// What of the recording fails its checks.
@@ -291,6 +294,7 @@ fn describe<'a>(
         effects: options.effects.as_ref().map(PageEffects::new),
         open,
         provenance: page_provenance(recording, carried, &options.remarks),
+        model_place: options.model_place.as_deref(),
         pooled: None,
         failed: None,
     })

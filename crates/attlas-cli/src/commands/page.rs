@@ -99,7 +99,8 @@ pub fn run(arguments: &PageArguments, terminal: &mut Terminal) -> Result<Outcome
     for (((raw, _), run), beside) in named.iter().zip(&runs).zip(beside) {
         let title =
             title.clone().filter(|_| all.is_empty()).map_or_else(|| title_of(raw, several), |it| Ok(Some(it)))?;
-        let options = PageOptions { title, beside, max_bytes, ..options_of(run)? };
+        let model_place = arguments.run.model.named();
+        let options = PageOptions { title, beside, max_bytes, model_place, ..options_of(run)? };
         all.push((&run.recording, options));
     }
     if let (Some(open), Some((recording, options))) = (arguments.open, all.first_mut()) {

@@ -70,6 +70,13 @@ pub struct ModelArguments {
     pub loops: Option<Loops>,
 }
 
+impl ModelArguments {
+    /// The model as it was named, for a command that names it again; `None` of the embedded one, and of a name that is no text.
+    pub fn named(&self) -> Option<String> {
+        self.model.as_ref()?.to_str().map(str::to_owned)
+    }
+}
+
 /// Megabytes of queries and keys that are recorded at most when `--max-mb` does not say.
 pub const MAX_MB: u64 = 4096;
 

@@ -177,8 +177,9 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
 fn models(arguments: &ViewServerArguments) -> Result<Vec<Choice>, Failure> {
     let place = model_place(&arguments.model)?;
     let name = arguments.model.model.as_ref().map_or(EMBEDDED.to_owned(), |model| last_part(model));
+    let told = arguments.host.is_loopback(); // where a model lies is nothing for other machines
     let first = ModelArguments { model: place, revision: None, ..arguments.model.clone() };
-    let mut models = vec![choice(name, first)];
+    let mut models = vec![Choice { place: arguments.model.named().filter(|_| told), ..choice(name, first) }];
     if let Some(folder) = &arguments.models {
         let failed = |error| Failure::Input(format!("--models {}: {error}", folder.display()));
         let found = models_in(folder).map_err(failed)?;
@@ -188,16 +189,16 @@ fn models(arguments: &ViewServerArguments) -> Result<Vec<Choice>, Failure> {
                 folder.display()
             ));
         }
-        models.extend(
-            found.into_iter().map(|path| {
-                choice(last_part(&path), ModelArguments { model: Some(path), ..ModelArguments::default() })
-            }),
-        );
+        models.extend(found.into_iter().map(|path| {
+            let name = last_part(&path);
+            let arguments = ModelArguments { model: Some(path), ..ModelArguments::default() };
+            Choice { place: arguments.named().filter(|_| told), ..choice(name, arguments) }
+        }));
     }
     Ok(models)
 }
 
-/// A model that can be chosen; whoever chooses it is told its name, and not where it lies.
+/// A model that can be chosen; whoever chooses it is told its name, and not where it lies, also where it cannot be loaded.
 fn choice(name: String, arguments: ModelArguments) -> Choice {
     let said = printable(&name);
     let load = move || {
@@ -207,7 +208,7 @@ fn choice(name: String, arguments: ModelArguments) -> Choice {
         }
         load_model(&arguments).map_err(|failure| without_place(&failure.to_string(), path, &said))
     };
-    Choice { name, load: Box::new(load) }
+    Choice { name, place: None, load: Box::new(load) }
 }
 
 /// The last part of a path; of `.` and the like, that of the folder it stands for.
@@ -247,7 +248,7 @@ mod tests {
     #[test]
     fn a_model_is_named_by_its_last_part_and_what_is_said_of_it_holds_no_place() {
         let gone = Path::new("/home/me/secret/gpt2");
-        let Choice { name, load } =
+        let Choice { name, load, .. } =
             choice(last_part(gone), ModelArguments { model: Some(gone.into()), ..ModelArguments::default() });
         assert_eq!(name, "gpt2");
         assert_eq!(load().err().as_deref(), Some("gpt2 is not there any more"));
