@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Atlas } from "../src/data.ts";
+import { questionOf } from "../src/drawn.ts";
 import { commandOf, csvOf, knockOutOf, pythonOf, writerOf } from "../src/reproduce.ts";
 import { stateFromHash } from "../src/state.ts";
 import type { ShownMap } from "../src/picture.ts";
@@ -105,4 +106,31 @@ test("a head is knocked out of the same text, or the recording and its model; ar
   assert.equal(of(sourceOf("a", embedded)), "attlas ablate 'a' --heads cross:2.4");
   assert.equal(of(sourceOf("a", "org/name", 2)), "attlas ablate run.safetensors --model 'org/name' --heads cross:2.4");
   assert.equal(of(sourceOf("a", "m", 1, "imported")), null);
+});
+
+test("a model is named as it was where the page was made, and by its own name where nobody said it", () => {
+  const source: Atlas = { ...sourceOf("a", "gpt2"), model_place: "models/my gpt2" };
+  const state = stateFromHash("", source);
+  assert.match(commandOf(state, source), /^attlas draw map 'a' --model 'models\/my gpt2' --kind/);
+  assert.match(knockOutOf(state, source)!, /^attlas ablate 'a' --model 'models\/my gpt2' --heads/);
+  assert.match(pythonOf(state, source), /attlas\.record\("a", model="models\/my gpt2"\)/);
+  const several: Atlas = { ...sourceOf("a", "gpt2", 2), model_place: "models/my gpt2" };
+  assert.match(knockOutOf(state, several)!, /^attlas ablate run\.safetensors --model 'models\/my gpt2' --heads/);
+  assert.match(commandOf(state, sourceOf("a", "org/name")), /'a' --model 'org\/name'/);
+});
+
+test("pictures of several maps have a scale each where the page's have", () => {
+  const source = sourceOf("a", "the embedded English–French translator");
+  assert.match(commandOf(stateFromHash("#view=heads&range=own", source), source), /^attlas draw heads 'a' .* --panel-scale own -o/);
+  assert.doesNotMatch(commandOf(stateFromHash("#view=map&range=own", source), source), /panel-scale/);
+});
+
+test("a server draws the views that have a picture of the command line, and no other", () => {
+  const source = sourceOf("a", "m");
+  const question = (hash: string) => questionOf(stateFromHash(hash, source));
+  assert.deepEqual(question("#view=map&scale=log"), { picture: "map", item: 0, quantity: "weight", kind: "cross", layer: 2, head: 4, scale: "log" });
+  assert.equal(question("#view=heads")!.picture, "heads");
+  assert.deepEqual([question("#view=across&range=own")!.picture, question("#view=across&range=own")!.panel_scale], ["layers", "own"]);
+  assert.equal(question("#view=map&range=own")!.panel_scale, undefined);
+  for (const hash of ["#view=text", "#view=heads&scale=rank", "#view=across&punctuation=hide", "#view=lines&heads=2.5"]) assert.equal(question(hash), null, hash);
 });
