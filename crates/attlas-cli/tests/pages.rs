@@ -245,7 +245,12 @@ fn what_cannot_be_a_page_is_refused_in_a_sentence_and_nothing_is_written() {
     );
     fails(&["page", &run, "--open", "L0H99", "-o", "a.html"], 2, "--open: ");
     fails(&["page", &run, "--open", "L2H*", "-o", "a.html"], 2, "means several heads");
-    fails(&["page", &run, "--max-page-mb", "0", "-o", "a.html"], 5, "--max-page-mb");
+    fails(
+        &["page", &run, "--max-page-mb", "0", "-o", "a.html"],
+        5,
+        "bytes of attention data, more than the limit of 0 bytes; ",
+    );
+    fails(&["page", &run, "--max-page-mb", "0", "-o", "a.html"], 5, "or raise the limit (--max-page-mb)");
     fails(&["page", &run, "--quantity", "norm", "-o", "a.html"], 3, "`attlas record --quantity norm` keeps it");
     fails(&["page", &run, "--model", "x", "-o", "a.html"], 2, "but run.safetensors is a recording");
     fails(&["page", &run, "--trees", "missing.conllu", "-o", "a.html"], 3, "missing.conllu: No such file");

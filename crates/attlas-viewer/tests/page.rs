@@ -104,7 +104,7 @@ fn a_page_over_the_limit_is_refused_and_says_what_helps() {
     assert!(error.is_limit());
     assert_eq!(
         error.to_string(),
-        "the page would hold 0.0 MB of attention data, more than the limit of 0.0 MB; record fewer texts, layers or \
+        "the page would hold 1970 bytes of attention data, more than the limit of 1000 bytes; record fewer texts, layers or \
          tokens, or raise the limit"
     );
 }
