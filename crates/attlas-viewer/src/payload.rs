@@ -171,7 +171,7 @@ impl<'a> Payload<'a> {
         let carried = carried(recording);
         refuse_nothing(&carried)?;
         let layers = carried.iter().map(|layer| PageLayer::new(layer, Vec::new(), 1.0)).collect();
-        let open = chosen_head(recording, &carried, options).unwrap_or_else(|| first_of_all(recording));
+        let open = chosen_head(&carried, options).unwrap_or_else(|| first_of_all(&carried));
         let description = describe(recording, &carried, options, layers, open)?;
         Ok(Payload { description, numbers: Vec::new() })
     }
@@ -220,6 +220,8 @@ fn describe<'a>(
     layers: Vec<PageLayer>,
     open: PageHead,
 ) -> Result<Description<'a>, Error> {
+    let is_carried = |kind: Kind| carried.iter().any(|layer| layer.kind == kind);
+    let standouts = by_excess(&options.standouts).into_iter().filter(|standout| is_carried(standout.kind));
     let beside = |item: usize| options.beside.get(item).unwrap_or(&NOTHING);
     let items = recording.items.iter().enumerate();
     let items = items.map(|(place, item)| {
@@ -232,8 +234,8 @@ fn describe<'a>(
         items: items.collect::<Result<_, _>>()?,
         layers,
         quantities: page_quantities(recording, carried),
-        standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
-        description: options.description.as_ref().map(PageWords::new),
+        standouts: standouts.map(PageStandout::new).collect(),
+        description: options.description.as_ref().map(|words| PageWords::new(words, is_carried)),
         effects: options.effects.as_ref().map(PageEffects::new),
         open,
         provenance: page_provenance(recording, carried, &options.remarks),
@@ -339,12 +341,11 @@ fn refuse_large(bytes: u64, options: &PageOptions) -> Result<(), Error> {
 }
 
 impl<'a> PageWords<'a> {
-    fn new(words: &'a InWords) -> PageWords<'a> {
-        let sentences = words.sentences.iter().map(|one| PageSentence {
-            text: &one.text,
-            kind: one.kind,
-            layer: one.layer,
-            head: one.head,
+    /// A sentence about maps that the page does not carry opens nothing.
+    fn new(words: &'a InWords, is_carried: impl Fn(Kind) -> bool) -> PageWords<'a> {
+        let sentences = words.sentences.iter().map(|one| match one.kind.filter(|kind| is_carried(*kind)) {
+            None => PageSentence { text: &one.text, kind: None, layer: None, head: None },
+            kind => PageSentence { text: &one.text, kind, layer: one.layer, head: one.head },
         });
         PageWords { item: words.item, sentences: sentences.collect(), caption: CAPTION }
     }

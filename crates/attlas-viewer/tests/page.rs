@@ -2,14 +2,14 @@
 
 mod common;
 
-use attlas::analysis::describe::describe;
+use attlas::analysis::describe::{Sentence, describe};
 use attlas::analysis::{Measure, Score, Standout, measure};
 use attlas::attention::Shape;
 use attlas::conllu::Sentences;
 use attlas::figure::Bitmap;
 use attlas::{Factored, HeadId, Item, Kind, Layer, Mask, PatchGrid, Quantity, Recording};
 use attlas::{Scoring, TokenRole, Tokens, Trace, Visibility, Weights};
-use attlas_viewer::{Beside, Description, Page, PageOptions, Sound, page, script_hash, style_hash};
+use attlas_viewer::{Beside, Description, Page, PageOptions, Sound, atlas, page, script_hash, style_hash};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
@@ -209,6 +209,38 @@ fn a_page_opens_with_the_head_that_was_asked_for_or_stands_out_most_or_is_the_sh
     let first = standing_out.find(r#""title":"position after","says":"mean weight one position ahead","score":0.6,"interval":[0.5,0.7],"threshold":0.5,"baseline":0.1,"n":9,"over":"queries","usual":false"#);
     let last = standing_out.find(r#""title":"same position""#);
     assert!(first.expect("the finding with its numbers") < last.expect("the usual finding"));
+}
+
+#[test]
+fn maps_of_an_axis_that_the_page_does_not_show_are_not_what_it_opens_with_or_points_at() {
+    let mut recording = dense(3);
+    recording.items[0].target = Tokens::from_labels(["a", "b", "c"]);
+    recording.items[0].axes.insert("generated".into(), Tokens::from_labels(["b", "c"]));
+    let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: 2, n_keys: 3, d_head: 1, d_value: 1 };
+    let generated = Layer::new(Kind::Cross, 3, shape, Weights::Dense(vec![1.0 / 3.0; 6].into()));
+    recording.layers.push(Layer { query_axis: Some("generated".into()), ..generated });
+    let sentences = vec![Sentence {
+        text: "L3H0 does it.".into(),
+        kind: Some(Kind::Cross),
+        layer: Some(3),
+        head: Some(0),
+        measure: None,
+        numbers: Vec::new(),
+    }];
+    let options = PageOptions {
+        open: Some((Kind::Cross, HeadId { layer: 3, head: 0 })),
+        standouts: vec![standout("next", 0, 0.6, 0.1)],
+        description: Some(Description { item: 0, sentences }),
+        ..PageOptions::default()
+    };
+    for json in [data(&page(&recording, &options).unwrap(), "").to_string(), atlas(&recording, &options).unwrap()] {
+        let data: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(data["open"], serde_json::json!({"kind": "encoder", "layer": 0, "head": 0}));
+        assert_eq!(data["layers"].as_array().map(Vec::len), Some(1));
+        assert_eq!(data["standouts"], serde_json::json!([]));
+        let sentence = &data["description"]["sentences"][0];
+        assert!(sentence["text"] == "L3H0 does it." && sentence["kind"].is_null(), "it is said, and opens nothing");
+    }
 }
 
 #[test]
