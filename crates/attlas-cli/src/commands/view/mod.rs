@@ -2,7 +2,6 @@
 
 mod browser;
 
-use std::ffi::OsStr;
 use std::io::{IsTerminal, Write, stderr};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -77,21 +76,7 @@ struct Material {
 pub fn run(arguments: &ViewServerArguments, signals: &Watch, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let Material { files, folders, text } = Material::read(&arguments.material)?;
     let models = models(arguments)?;
-    let run = match text {
-        Some(text) => {
-            let target = arguments.target.as_deref().map(|raw| read_text(raw, "--target")).transpose()?;
-            Some(RunAsk { text, target, model: 0, max_tokens: arguments.max_tokens })
-        }
-        None => {
-            let given = [(arguments.target.is_some(), "--target"), (arguments.max_tokens.is_some(), "--max-tokens")];
-            if let Some((_, option)) = given.into_iter().find(|(is_given, _)| *is_given) {
-                return Err(Failure::Usage(format!(
-                    "{option} is for a TEXT, and none was given; the page asks for its own"
-                )));
-            }
-            None
-        }
-    };
+    let run = first_run(arguments, text)?;
     let effects = arguments.effects.as_deref().map(|path| match files.first() {
         Some(first) => head_effects(path, &Recording::open(first)?),
         None => Err(Failure::Usage("--effects is of a recording's heads, and no recording was given".into())),
@@ -124,6 +109,21 @@ pub fn run(arguments: &ViewServerArguments, signals: &Watch, terminal: &mut Term
     Ok(signals.noted().map_or(Outcome::Done, Outcome::Stopped))
 }
 
+/// The run that is begun at once: that of the text.
+fn first_run(arguments: &ViewServerArguments, text: Option<String>) -> Result<Option<RunAsk>, Failure> {
+    if let Some(text) = text {
+        let target = arguments.target.as_deref().map(|raw| read_text(raw, "--target")).transpose()?;
+        return Ok(Some(RunAsk { text, target, model: 0, max_tokens: arguments.max_tokens }));
+    }
+    let given = [(arguments.target.is_some(), "--target"), (arguments.max_tokens.is_some(), "--max-tokens")];
+    match given.into_iter().find(|(is_given, _)| *is_given) {
+        Some((_, option)) => {
+            Err(Failure::Usage(format!("{option} is for a TEXT, and none was given; the page asks for its own")))
+        }
+        None => Ok(None),
+    }
+}
+
 impl Material {
     /// Every word: a recording that can be opened, a folder, or the one text.
     fn read(words: &[RawText]) -> Result<Material, Failure> {
@@ -143,15 +143,11 @@ impl Material {
                     word.to_string_lossy()
                 )));
             } else {
-                material.text = Some(text_of(word)?);
+                material.text = Some(read_text(word, "TEXT")?);
             }
         }
         Ok(material)
     }
-}
-
-fn text_of(word: &OsStr) -> Result<String, Failure> {
-    read_text(word, "TEXT")
 }
 
 /// Says what a folder lacks.
