@@ -100,7 +100,12 @@ pub fn run(arguments: &ViewServerArguments, signals: &Watch, terminal: &mut Term
     }
     writeln!(terminal, "{}", terminal.bold(&server.url()))?;
     terminal.flush()?;
-    remark("the page opens at this address and nowhere else; Ctrl-C ends it");
+    remark(match arguments.host.is_loopback() {
+        true => "the page opens at this address and nowhere else; Ctrl-C ends it",
+        false => {
+            "the page opens at this address, and for other machines at one that they reach this one by; Ctrl-C ends it"
+        }
+    });
     signals.keep();
     if !arguments.no_open && stderr().is_terminal() {
         browser::open(&server.url_for_once()?);
