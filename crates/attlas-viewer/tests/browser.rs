@@ -266,7 +266,7 @@ fn quantities(n: usize) -> Recording {
     let shape = Shape { n_heads: 2, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 16, d_value: 1 };
     let scoring = Scoring::scaled_dot_product(16, Visibility::CAUSAL);
     let mut weights = common::factored(Kind::Encoder, 0, shape, scoring, &items, 1);
-    let mut random = common::Random(8);
+    let mut random = common::Random::new(8);
     let norms: Vec<f32> = (0..2 * n).map(|_| 20.0 + 15.0 * random.next()).collect(); // [2 heads, n]
     weights.traces = [(Trace::ValueNorms, norms.into())].into_iter().collect();
     let mut other = |quantity: Quantity, n_heads: usize, size: f32| {
@@ -383,7 +383,7 @@ fn a_score_is_what_the_query_and_the_key_beside_its_weight_give() {
 fn tiles_that_travel_as_digits_are_shown_with_the_digits_of_their_largest_weights() {
     let n = 1200;
     let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
-    let mut random = common::Random(3);
+    let mut random = common::Random::new(3);
     // 2e-16 to 1, and nothing ahead
     let weight =
         |cell: usize, number: f32| if cell % n <= cell / n { (f64::from(number) * 18.0 - 18.0).exp() } else { 0.0 };
@@ -1001,7 +1001,7 @@ fn a_page_that_stands_alone_sends_no_message() {
 #[test]
 fn a_text_of_2000_tokens_opens_as_tiles_and_says_so() {
     let shape = Shape { n_heads: 2, n_kv_heads: 2, n_queries: 2000, n_keys: 2000, d_head: 0, d_value: 0 };
-    let mut random = common::Random(1);
+    let mut random = common::Random::new(1);
     let mut weights: Vec<f32> = random.numbers(2 * 2000 * 2000, 0.001).iter().map(|one| one.abs()).collect(); // [2 heads, 2000, 2000]
     weights.iter_mut().step_by(2001).for_each(|weight| *weight = 0.75);
     let recording = Recording {

@@ -305,7 +305,7 @@ fn other_quantities_travel_beside_weights_with_their_names_and_a_power_of_ten_th
     let mut recording = common::everything();
     let n = 2 * 2 * 5 * 7; // [2 items, 2 heads, 5, 7]
     let of = |quantity: Quantity, size: f32| {
-        let numbers: Vec<f32> = common::Random(3).numbers(n, size);
+        let numbers: Vec<f32> = common::Random::new(3).numbers(n, size);
         let numbers = numbers.iter().map(|number| if quantity.is_signed() { *number } else { number.abs() });
         let layer = recording.layers.last().unwrap();
         Layer { quantity, weights: Weights::Dense(numbers.collect::<Vec<f32>>().into()), ..layer.clone() }
