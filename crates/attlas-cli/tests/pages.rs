@@ -106,6 +106,10 @@ fn the_tree_of_a_text_stands_on_its_tokens() {
         refused.fails(3),
         "other.conllu: none of its 1 sentence with a tree is the text of a recording, sign for sign"
     );
+    let of_words = "1\tA\t_\t_\t_\t_\t_\t_\t_\t_\n\n";
+    fs::write(folder.path().join("words.conllu"), format!("# text = A\n{of_words}")).expect("written");
+    let refused = attlas(&folder, &["page", &run, "--trees", "words.conllu", "-o", "no.html"]);
+    assert_eq!(refused.fails(3), "words.conllu: has no sentence with a tree");
     assert!(!folder.path().join("no.html").exists());
 }
 
