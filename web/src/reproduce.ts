@@ -7,7 +7,7 @@ import { usualRows } from "./state.ts";
 import type { ShownMap } from "./picture.ts";
 import { plainNumber, shortest } from "./text.ts";
 
-/** A recording whose name is not known to the page. */
+/** What a recording is called that lies in no file yet: as a page of a server saves it. */
 const RECORDING = "run.safetensors";
 /** What the embedded model is called in its recordings. */
 const EMBEDDED = "the embedded English–French translator";
@@ -77,9 +77,15 @@ function modelWords(source: Atlas): string[] {
   return model === null ? [] : [`--model ${quoted(model)}`];
 }
 
+/** What the recording is called that a command has to open; null where the text alone gives the same. */
+function recordingOf(source: Atlas): string | null {
+  return source.recording_place ?? (isOfText(source) ? null : RECORDING);
+}
+
 /** What names the text, or the recording, to a command. */
 function subjectOf(source: Atlas): string[] {
-  if (!isOfText(source)) return [RECORDING];
+  const recording = recordingOf(source);
+  if (recording !== null) return [/^[\w.][\w./-]*$/.test(recording) ? recording : quoted(recording)];
   const { source: given, target } = source.items[0]!;
   return [quoted(given.text || target.text), ...modelWords(source)];
 }
@@ -90,7 +96,7 @@ export function knockOutOf(state: State, source: Atlas): string | null {
   if (method === "imported" || model === "") return null;
   const subject = subjectOf(source);
   // of a recording, the command is told which model it is of
-  if (!isOfText(source)) subject.push(...modelWords(source));
+  if (recordingOf(source) !== null) subject.push(...modelWords(source));
   return ["attlas ablate", ...subject, `--heads ${state.kind}:${state.layer}.${isOfLayer(source, state) ? "*" : state.head}`].join(" ");
 }
 
@@ -124,7 +130,8 @@ export function pythonOf(state: State, source: Atlas): string {
   const name = JSON.stringify(nameOf(state.quantity, source));
   const [kept, of] = state.quantity === "weight" ? ["", ""] : [`, quantities=[${name}]`, `, quantity=${name}`];
   const head = isOfLayer(source, state) ? "" : `, ${state.head}`;
-  const recording = isOfText(source) ? `attlas.record(${text}${model}${kept})` : `attlas.open("${RECORDING}")`;
+  const file = recordingOf(source);
+  const recording = file === null ? `attlas.record(${text}${model}${kept})` : `attlas.open(${JSON.stringify(file)})`;
   const which = state.item === 0 ? "" : `, item=${state.item}`;
   const words = state.words === "merged" ? ".words()" : "";
   const special = state.special === "hide" ? ".without_special()" : "";

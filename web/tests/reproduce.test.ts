@@ -134,3 +134,12 @@ test("a server draws the views that have a picture of the command line, and no o
   assert.equal(question("#view=map&range=own")!.panel_scale, undefined);
   for (const hash of ["#view=text", "#view=heads&scale=rank", "#view=across&punctuation=hide", "#view=lines&heads=2.5"]) assert.equal(question(hash), null, hash);
 });
+
+test("a recording is named as it was where the page was made", () => {
+  const source: Atlas = { ...sourceOf("a", "gpt2"), recording_place: "runs/my run.safetensors" };
+  const state = stateFromHash("", source);
+  assert.match(commandOf(state, source), /^attlas draw map 'runs\/my run\.safetensors' --kind/);
+  assert.match(knockOutOf(state, source)!, /^attlas ablate 'runs\/my run\.safetensors' --model 'gpt2' --heads/);
+  assert.match(pythonOf(state, source), /attlas\.open\("runs\/my run\.safetensors"\)/);
+  assert.match(commandOf(state, { ...source, recording_place: "../before.safetensors" }), /^attlas draw map \.\.\/before\.safetensors --kind/);
+});

@@ -73,6 +73,11 @@ fn a_page_of_two_recordings_carries_both_under_their_names() {
     let both = attlas(&folder, &["page", &run, "without.safetensors", "-o", "both.html"]);
     assert_eq!(both.succeeds().stdout.matches("1 text; ").count(), 2, "{}", both.stdout);
     assert_eq!(data(&folder, "both.html", "")["title"], "run");
+    assert_eq!(
+        data(&folder, "both.html", "")["recording_place"],
+        run.as_str(),
+        "for the commands that the page copies"
+    );
     let second = data(&folder, "both.html", "-1");
     assert_eq!(second["title"], "without");
     assert!(second["provenance"]["notes"].to_string().contains("L2H4"), "{second}");
@@ -144,6 +149,7 @@ fn an_image_and_a_sound_stand_beside_their_tokens() {
         attlas(&folder, &[&["page", file, "--model", "model", "-o", "straight.html"], more].concat()).succeeds();
         let straight = data(&folder, "straight.html", "");
         assert_eq!(straight["items"][0][&option[2..]], item[&option[2..]]);
+        assert!(straight["recording_place"].is_null(), "it was made of a file that is no recording");
         assert_eq!(straight["model_place"], "model", "as the command named it, for the commands that the page copies");
         assert!(
             data(&folder, "page.html", "")["model_place"].is_null(),

@@ -54,6 +54,8 @@ pub struct Found {
     pub effects: Option<HeadEffects>,
     /// How the model is named where it is to be loaded again, where clients are told.
     pub model_place: Option<String>,
+    /// The last part of the file's path; `None` of a run.
+    pub recording_place: Option<String>,
 }
 
 /// A file as it was when it was opened.
@@ -266,8 +268,10 @@ impl Library {
         let mut shelf = self.shelf();
         let stamp = Stamp { path: path.to_owned(), identity };
         let effects = self.effects.clone().filter(|_| self.files.first().is_some_and(|first| first == path));
-        let found = Found { title: Some(file_name(path)), effects, ..Found::default() };
-        let served = shelf.served(id.to_owned(), file_name(path), recording, found, Some(stamp));
+        let name = file_name(path);
+        let found =
+            Found { title: Some(name.clone()), effects, recording_place: Some(name.clone()), ..Found::default() };
+        let served = shelf.served(id.to_owned(), name, recording, found, Some(stamp));
         let now = shelf.next;
         shelf.open.insert(id.to_owned(), (now, Arc::clone(&served)));
         while shelf.open.len() > MAX_OPEN {

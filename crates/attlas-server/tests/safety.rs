@@ -156,6 +156,7 @@ fn no_folder_is_served_and_no_path_comes_from_a_client() {
         assert_eq!(answer.status, 404, "{path}: {}", answer.text());
         assert!(!answer.text().contains("root:"), "{path}");
     }
+    assert_eq!(served.get("/api/recordings/f0").json()["recording_place"], "run.safetensors");
     let folder = served.folder.path().to_string_lossy().into_owned();
     for path in ["/api/recordings", "/api/recordings/f0", "/api/recordings/f7"] {
         assert!(!served.get(path).text().contains(&folder), "{path} tells where files lie");

@@ -52,6 +52,8 @@ pub struct PageOptions {
     /// How the model that made the recording is named where it is to be loaded again, a folder or a hub's name, for the commands that the
     /// page copies; the recording has its name alone.
     pub model_place: Option<String>,
+    /// How the recording is named where it is to be opened again, for the same commands; `None` where it was made of a text.
+    pub recording_place: Option<String>,
     /// What stands beside the tokens of each text: a picture, a sound, a tree. May be shorter than there are texts.
     pub beside: Vec<Beside>,
     /// The largest size of the page's attention data, in bytes as they travel; of several recordings, each's.
@@ -105,6 +107,7 @@ impl Default for PageOptions {
             description: None,
             effects: None,
             model_place: None,
+            recording_place: None,
             beside: Vec::new(),
             max_bytes,
             checks: None,

@@ -58,6 +58,9 @@ struct Description<'a> {
     /// How the model is named where it is to be loaded again, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     model_place: Option<&'a str>,
+    /// How the recording is named where it is to be opened again; absent of one that was made of a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording_place: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pooled: Option<PageTiles>,
     /// What of the recording fails its checks.
@@ -240,6 +243,7 @@ fn describe<'a>(
         open,
         provenance: page_provenance(recording, carried, &options.remarks),
         model_place: options.model_place.as_deref(),
+        recording_place: options.recording_place.as_deref(),
         pooled: None,
         failed: None,
     })

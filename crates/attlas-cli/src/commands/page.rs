@@ -15,8 +15,8 @@ use super::record::contents;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    Material, RawText, RunArguments, SentenceArguments, TextRun, check_output, head_effects, model_files, read_text,
-    run_of,
+    Material, RawText, RunArguments, SentenceArguments, TextRun, check_output, head_effects, is_recording, model_files,
+    read_text, run_of,
 };
 use crate::measures::heads_of;
 use crate::pages::{PageContent, refuse_no_page, write_page};
@@ -120,7 +120,8 @@ fn options_of_all(
             _ => title_of(raw, runs.len() > 1)?,
         };
         let model_place = arguments.run.model.named();
-        all.push(PageOptions { title, beside, max_bytes, model_place, ..options_of(run)? });
+        let recording_place = raw.to_str().filter(|_| is_recording(raw)).map(str::to_owned);
+        all.push(PageOptions { title, beside, max_bytes, model_place, recording_place, ..options_of(run)? });
     }
     if let (Some(options), Some((_, recording))) = (all.first_mut(), named.first()) {
         if let Some(open) = arguments.open {
