@@ -81,6 +81,9 @@ test("an installed element shows a page by its address, as tall as the page is, 
     await frame.locator(".head-title .name", { hasText: "L0H6" }).waitFor();
     assert.deepEqual(await element.evaluate((one: AttlasViewer) => one.selection), { item: 0, kind: "encoder", layer: 0, head: 6, query: 2, key: null });
     assert.equal(await page.evaluate(() => history.length), 2, "the history of the page around is left alone");
+    await element.evaluate((one) => one.setAttribute("label", "Another name"));
+    assert.equal(await page.locator('iframe[title="Another name"]').count(), 1);
+    assert.equal(await frame.locator(".head-title .name").textContent(), "L0H6", "another name leaves the page as it is");
   }));
 
 test("what is chosen before the page is there is shown when it comes", () =>

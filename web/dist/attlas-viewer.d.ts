@@ -39,11 +39,12 @@ export declare class AttlasViewer extends Base {
     set selection(wanted: Partial<Chosen> | null);
     connectedCallback(): void;
     disconnectedCallback(): void;
-    attributeChangedCallback(): void;
+    attributeChangedCallback(name: string): void;
     /** Shows what attributes say, once, however many of them changed. */
     private show;
     /** Makes the frame anew, so that nothing is added to the history of the page around. */
     private makeFrame;
+    private label;
     private room;
     private hear;
 }

@@ -52,8 +52,9 @@ var AttlasViewer = class extends Base {
     this.frame?.remove();
     this.frame = this.chosen = null;
   }
-  attributeChangedCallback() {
-    this.show();
+  attributeChangedCallback(name) {
+    if (name !== "label" || this.frame === null) this.show();
+    else this.frame.title = this.label();
   }
   /** Shows what attributes say, once, however many of them changed. */
   show() {
@@ -73,11 +74,14 @@ var AttlasViewer = class extends Base {
     const frame = document.createElement("iframe");
     frame.setAttribute("sandbox", "allow-scripts allow-downloads");
     frame.allow = "clipboard-write";
-    frame.title = this.getAttribute("label") ?? "attention maps";
+    frame.title = this.label();
     if (this.html !== null) frame.srcdoc = this.html;
     else frame.src = addressOf(src, this.getAttribute("view"));
     this.frame = frame;
     this.room().append(frame);
+  }
+  label() {
+    return this.getAttribute("label") ?? "attention maps";
   }
   room() {
     if (this.shadowRoot !== null) return this.shadowRoot;

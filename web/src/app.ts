@@ -5,7 +5,7 @@ import { BothTexts } from "./both_texts.ts";
 import { ColourBar } from "./colourbar.ts";
 import { Colours } from "./colours.ts";
 import { Controls } from "./controls.ts";
-import { isOfLayer, KIND_TITLES, mapName, tilesOf, type Atlas, type Standout } from "./data.ts";
+import { isOfLayer, KIND_TITLES, tilesOf, type Atlas, type Standout } from "./data.ts";
 import { DescriptionPanel } from "./description.ts";
 import { breath, el, isCompact, tokenText } from "./dom.ts";
 import { effectDetail, effectText } from "./effects.ts";
@@ -28,7 +28,7 @@ import type { Source } from "./source.ts";
 import { scoreDetail, scoreText, textsTogether } from "./standouts.ts";
 import { clamped, hashFromState, stateFromHash, usualRows, type HeadId, type State } from "./state.ts";
 import { takeableOf } from "./takeable.ts";
-import { shortened, visibleText } from "./text.ts";
+import { messageOf, shortened, visibleText } from "./text.ts";
 import { Thumbnails } from "./thumbnails.ts";
 import { Tip } from "./tip.ts";
 import { VIEWS } from "./views/list.ts";
@@ -287,7 +287,7 @@ export class App {
         (error: unknown) => {
           if (signal.aborted) return;
           this.trouble.hidden = false;
-          this.trouble.textContent = error instanceof Error ? error.message : String(error);
+          this.trouble.textContent = messageOf(error);
         },
       )
       .finally(() => this.panel.setAttribute("aria-busy", String(--this.n_busy > 0)));
@@ -356,7 +356,7 @@ export class App {
   private nameHead(): void {
     const { state, model } = this;
     const together = isOfLayer(model.atlas, state) ? ", all heads together" : "";
-    this.title.replaceChildren(el("span", { class: "name" }, mapName(model.atlas, state)), ` ${KIND_TITLES[state.kind]}${together}`);
+    this.title.replaceChildren(el("span", { class: "name" }, model.nameOf(state, state)), ` ${KIND_TITLES[state.kind]}${together}`);
     const badge = (one: Standout): HTMLElement => el("span", { class: "remark", title: scoreDetail(one) }, visibleText(scoreText(one)));
     const badges = model.standouts(state, state.layer, state.head).map(badge);
     const effect = model.effect(state, state);

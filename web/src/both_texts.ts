@@ -88,9 +88,8 @@ export class BothTexts {
     const queryLine = state.kind === "encoder" ? this.source : this.target;
     const keyLine = state.kind === "decoder" ? this.target : this.source;
     const weighed = row === null ? queryLine : keyLine;
-    const top = Math.max(1, state.quantity === "weight" ? 0 : colours.top);
     for (const other of this.lines) if (other !== weighed || line === null) other.weigh(null, () => "", 1);
-    if (line !== null) weighed.weigh(line.weights, barColour(colours, line), top);
+    if (line !== null) weighed.weigh(line.weights, barColour(colours, line), colours.full);
     if (queryLine !== keyLine) keyLine.frame(column, "key");
     if (queryLine !== keyLine) queryLine.frame(row, "query");
     else queryLine.frame(row ?? column, row === null ? "key" : "query");

@@ -2,7 +2,7 @@
 
 import { layerOf, layersOf, type Carried, type Layer } from "./data.ts";
 import { isEachToken, shownRow, Pixels, valuesOf, type ShownRow } from "./pooling.ts";
-import type { HeadsAsk, HeadValue, Line, Look, MapOf, Terms, Tile, TileAsk } from "./source.ts";
+import type { HeadsAsk, HeadsOf, HeadValue, Line, Look, MapOf, Terms, Tile, TileAsk } from "./source.ts";
 import { BREATH, biasOf, headMap, isMasked, positionsOf, rowsOf, scoreOf, scoreOfDot, type HeadMap } from "./weights.ts";
 import type { Work } from "./work.ts";
 
@@ -126,6 +126,19 @@ export class Numbers {
     }
   }
 
+  /** Decodes heads before they are asked for, as far as that fills half of the room; those of queries and keys are made as far as they are
+   * seen, so not before. */
+  *ahead({ item, quantity, kind }: HeadsOf): Work<void> {
+    for (const layer of layersOf(this.carried, kind, quantity)) {
+      if (layer.stored[item]?.storage !== "coded") continue;
+      for (let head = 0; head < layer.n_heads; head++) {
+        if (2 * this.n_bytes > this.room) return;
+        yield* this.map({ item, quantity, kind, layer: layer.index, head }, null);
+        yield;
+      }
+    }
+  }
+
   *heads(ask: HeadsAsk): Work<HeadValue[]> {
     const values: HeadValue[] = [];
     for (const layer of layersOf(this.carried, ask.kind, ask.quantity)) {
@@ -154,7 +167,7 @@ export class Numbers {
 
   /** A head's map, kept if all of it is there; one of which only some rows are wanted may hold no more than these. */
   private *map(of: MapOf, wanted: Wanted): Work<HeadMap> {
-    const key = [of.item, of.quantity, of.kind, of.layer, of.head].join();
+    const key = nameOf(of);
     const there = this.kept.get(key);
     if (there !== undefined) {
       this.kept.delete(key);
@@ -218,7 +231,7 @@ export class Numbers {
   private everyOf(ask: TileAsk, height: number): number {
     const { of, part, look } = ask;
     const layer = this.layerOf(of);
-    const kept = this.kept.has([of.item, of.quantity, of.kind, of.layer, of.head].join());
+    const kept = this.kept.has(nameOf(of));
     if (ask.exact || kept || of.head === "mean" || layer.stored[of.item]!.storage !== "factored" || height === 0) return 1;
     const queries = (look.queries[part.rows[1] - 1]?.[1] ?? 0) - (look.queries[part.rows[0]]?.[0] ?? 0);
     const n_keys = positionsOf(this.carried, of.item, of.kind).keys.length;
@@ -231,6 +244,10 @@ export class Numbers {
     const isMost = every === 1 && 2 * (rows[1] - rows[0]) > look.queries.length;
     return isMost ? null : (query) => query >= first && query < end && query % every === 0;
   }
+}
+
+function nameOf({ item, quantity, kind, layer, head }: MapOf): string {
+  return [item, quantity, kind, layer, head].join();
 }
 
 function addShare(mean: HeadMap, map: HeadMap, share: number): void {

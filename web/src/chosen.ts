@@ -11,10 +11,12 @@ export function chosenIn(said: unknown): Chosen | null {
   return { item, kind, layer, head, query, key };
 }
 
+/** The value as named parts; null where it is none. */
 export function record(value: unknown): Record<string, unknown> | null {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : null;
 }
 
+/** Whether the value is a whole number from 0 on. */
 export function isCount(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >= 0;
 }

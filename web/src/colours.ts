@@ -40,12 +40,23 @@ export class Ramp {
 export class Colours extends Ramp {
   private range: "shared" | "own";
   private quantity: QuantityOf;
+  /** The number whose bar is full: 1 of weights, which have no larger one; the largest size of others. */
+  readonly full: number;
+  /** Which numbers there can be, whatever the scale makes of them. */
+  readonly numbers: Signs;
 
   constructor(scale: Scale, range: "shared" | "own", quantity: QuantityOf, top: number) {
     // ranks have no sign
     super(scale, quantity.signed && scale !== "rank" ? "either" : "positive", top);
     this.range = range;
     this.quantity = quantity;
+    this.numbers = quantity.signed ? "either" : "positive";
+    this.full = quantity.name === "weight" ? 1 : top || 1;
+  }
+
+  /** The size of a number as a share of the one whose bar is full, in 0 ..= 1. */
+  share(number: number): number {
+    return Math.min(1, Math.abs(number) / this.full);
   }
 
   /** The colour at a place of the colour bar. */
@@ -55,6 +66,13 @@ export class Colours extends Ramp {
 
   ticks(): { at: number; label: string }[] {
     return ticks(this.top, this.scale, this.signs);
+  }
+
+  /** What lines stand for that are as wide and strong as their number, and are drawn from the least on. */
+  linesSaid(least: number): string {
+    const { name, words, signed } = this.quantity;
+    const size = name === "weight" ? "weight, from 0 to 1" : `${words}, up to ${Number(this.full.toPrecision(3))} in size${signed ? "; dashed ones are negative" : ""}`;
+    return `A line is as wide and as strong as its ${size}; ${name === "weight" ? "weights" : "numbers"} below ${least} have none`;
   }
 
   /** What the colours stand for. */

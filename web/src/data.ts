@@ -316,10 +316,12 @@ export function layerOf(atlas: { layers: Layer[] }, { kind, layer, quantity }: {
   return layersOf(atlas, kind, quantity).find(({ index }) => index === layer);
 }
 
+/** The tokens along the rows of a kind's maps. */
 export function queryTokens(item: Item, kind: Kind): Tokens {
   return kind === "encoder" ? item.source : item.target;
 }
 
+/** The tokens along the columns of a kind's maps. */
 export function keyTokens(item: Item, kind: Kind): Tokens {
   return kind === "decoder" ? item.target : item.source;
 }
@@ -333,6 +335,7 @@ export function tilesOf(source: Atlas, kind: Kind): string {
   return `The text is long: each cell is the largest weight of a tile of up to ${queries} × ${keys} weights (queries × keys).`;
 }
 
+/** "L2H4". */
 export function headName(layer: number, head: number): string {
   return `L${layer}H${head}`;
 }

@@ -2,7 +2,7 @@
 
 import { isOfSeveral, PICTURES } from "./reproduce.ts";
 import type { ServerSource } from "./server_source.ts";
-import { usualRows, type State } from "./state.ts";
+import { hasUsualLines, usualRows, type State } from "./state.ts";
 
 /** What can be had of a server beside what the page makes itself. */
 export interface Drawn {
@@ -11,6 +11,7 @@ export interface Drawn {
   file: () => Promise<Blob>;
 }
 
+/** What a server has of the present view, and of its recording. */
 export function drawn(source: ServerSource, state: State): Drawn {
   const question = questionOf(state);
   return {
@@ -22,8 +23,8 @@ export function drawn(source: ServerSource, state: State): Drawn {
 /** The question for the present view; null where a picture would show something else. */
 export function questionOf(state: State): Record<string, string | number | boolean> | null {
   const { view, item, quantity, kind, layer, head, scale, special, silence, words, rows, zoom, theme } = state;
-  const picture = PICTURES[view];
-  const isLike = (view !== "lines" || state.heads.length === 0) && scale !== "rank" && state.spans.length === 0;
+  const picture = PICTURES.get(view);
+  const isLike = (view !== "lines" || hasUsualLines(state)) && scale !== "rank" && state.spans.length === 0;
   const isWhole = state.punctuation === "show" && state.first === "show" && state.from === null && state.to === null;
   if (picture === undefined || !isLike || !isWhole) return null;
   return {

@@ -75,8 +75,9 @@ export class AttlasViewer extends Base {
     this.frame = this.chosen = null;
   }
 
-  attributeChangedCallback(): void {
-    this.show();
+  attributeChangedCallback(name: string): void {
+    if (name !== "label" || this.frame === null) this.show();
+    else this.frame.title = this.label();
   }
 
   /** Shows what attributes say, once, however many of them changed. */
@@ -98,11 +99,15 @@ export class AttlasViewer extends Base {
     const frame = document.createElement("iframe");
     frame.setAttribute("sandbox", "allow-scripts allow-downloads");
     frame.allow = "clipboard-write";
-    frame.title = this.getAttribute("label") ?? "attention maps";
+    frame.title = this.label();
     if (this.html !== null) frame.srcdoc = this.html;
     else frame.src = addressOf(src!, this.getAttribute("view"));
     this.frame = frame;
     this.room().append(frame);
+  }
+
+  private label(): string {
+    return this.getAttribute("label") ?? "attention maps";
   }
 
   private room(): ShadowRoot {

@@ -4,7 +4,7 @@ import { queryTokens, keyTokens, type Token } from "./data.ts";
 import { isCount, record } from "./chosen.ts";
 import type { Chosen, Said } from "./element.ts";
 import type { Model } from "./model.ts";
-import { placeAt } from "./look.ts";
+import { placeAt, type Axis } from "./look.ts";
 import { clamped, nameOfToken, tiling, tokenNamed, usualRows, type State } from "./state.ts";
 
 type AxisName = "query" | "key";
@@ -80,7 +80,7 @@ export function stateAsked(message: unknown, before: State, model: Model): State
 function tokenOf(token: number | null, axis: AxisName, state: State, model: Model): number | null {
   if (token === null) return null;
   if (tiling(axis, state, model.atlas) !== null) return nameOfToken(token, axis, state, model.atlas);
-  const shown = (axis === "query" ? model.axes(state).queries : model.axes(state).keys);
+  const shown = axisShown(axis, state, model);
   const place = placeAt(shown, token);
   return place === null ? null : tokensAlong(axis, state, model)[shown.stretches[place]![0]]!.position;
 }
@@ -89,9 +89,14 @@ function tokenOf(token: number | null, axis: AxisName, state: State, model: Mode
 function tokenShown(number: number, axis: AxisName, state: State, model: Model): number | null {
   if (tiling(axis, state, model.atlas) !== null) return tokenNamed(number, axis, state, model.atlas);
   const token = tokensAlong(axis, state, model).findIndex(({ position }) => position === number);
-  const shown = (axis === "query" ? model.axes(state).queries : model.axes(state).keys);
+  const shown = axisShown(axis, state, model);
   const place = token < 0 ? null : placeAt(shown, token);
   return place === null ? null : shown.stretches[place]![0];
+}
+
+function axisShown(axis: AxisName, state: State, model: Model): Axis {
+  const { queries, keys } = model.axes(state);
+  return axis === "query" ? queries : keys;
 }
 
 function tokensAlong(axis: AxisName, state: State, model: Model): Token[] {

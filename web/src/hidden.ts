@@ -8,7 +8,7 @@ const [MOST_ROWS, MOST_GAPS] = [4096, 4096];
 const [MOST_CELLS, MOST_PAIRS] = [1 << 24, 1 << 28];
 
 /** The keys between those that are shown. */
-export function gapsOf(keys: readonly Stretch[], n_keys: number): Stretch[] {
+export function hiddenStretches(keys: readonly Stretch[], n_keys: number): Stretch[] {
   const gaps: Stretch[] = [];
   let next = 0;
   for (const [from, to] of [...keys, [n_keys, n_keys] as const]) {
@@ -20,7 +20,7 @@ export function gapsOf(keys: readonly Stretch[], n_keys: number): Stretch[] {
 
 /** The weight on keys that are not shown, the mean over the rows shown; null where it would take too long. */
 export async function removedOf(source: Source, of: MapOf, look: Look, n_keys: number, signal: AbortSignal): Promise<number | null> {
-  const gaps = gapsOf(look.keys, n_keys);
+  const gaps = hiddenStretches(look.keys, n_keys);
   const n_rows = look.queries.length;
   if (gaps.length === 0 || n_rows === 0) return 0;
   if (n_rows * gaps.length > MOST_CELLS || n_rows * n_keys > MOST_PAIRS) return null;

@@ -24,6 +24,7 @@ const KEYS = [
   ["Escape", "nothing chosen"],
 ] as const;
 
+/** The keys and what they do, as a list. */
 export function keyList(): HTMLElement {
   const list = el("dl", { class: "keys-list" });
   for (const [key, action] of KEYS) list.append(el("dt", {}, key), el("dd", {}, action));

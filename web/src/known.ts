@@ -4,6 +4,7 @@ import { tilesOf } from "./data.ts";
 import type { Known } from "./reading.ts";
 import { hiddenOf, rowsAre } from "./said.ts";
 import { visibleText } from "./text.ts";
+import { writingOf } from "./views/scene.ts";
 import type { Now } from "./views/view.ts";
 
 /** Whether there is a cell, a row or a column to be read. */
@@ -19,6 +20,7 @@ export async function knownOf(now: Now, signal: AbortSignal): Promise<Known> {
   return {
     line,
     colours,
+    write: writingOf(model.atlas, of),
     score,
     prediction: predictionOf(now),
     rows: rowsAre(state, model),

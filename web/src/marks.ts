@@ -6,7 +6,7 @@ export type Mark =
   | { mark: "text"; x: number; y: number; text: string; size: number; fill: string; anchor: "start" | "middle" | "end"; bold?: boolean; turned?: boolean }
   | { mark: "image"; x: number; y: number; width: number; height: number; pixels: HTMLCanvasElement }
   | { mark: "path"; d: string; x: number; y: number; fill: string | null; stroke: string | null; width: number; opacity: number }
-  | { mark: "line"; points: [number, number, number, number]; stroke: string; width: number; opacity: number };
+  | { mark: "line"; points: [number, number, number, number]; stroke: string; width: number; opacity: number; dashed?: boolean };
 
 export interface Picture {
   width: number;
@@ -16,53 +16,61 @@ export interface Picture {
 }
 
 export const FONT = "Inter, 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif";
+/** Lengths of dashes and of gaps between them. */
+const DASHES = [5, 4];
 const SVG = "http://www.w3.org/2000/svg";
 /** The longest side of a PNG, in pixels. */
 const LONGEST = 8192;
 
 /** The picture as a file of its own. */
-export function svgOf(picture: Picture): string {
+export function svgOf({ width, height, title, marks }: Picture): string {
   // a document that is shown nowhere loads nothing
   const file = document.implementation.createDocument(SVG, "svg", null);
-  const { width, height } = picture;
-  const add = (parent: Element, tag: string, attributes: Record<string, string | number>): Element => {
+  const add = ({ tag, attributes, text }: Tagged): void => {
     const element = file.createElementNS(SVG, tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, typeof value === "number" ? String(round(value)) : value);
-    parent.append(element);
-    return element;
+    if (text !== undefined) element.textContent = text;
+    file.documentElement.append(element);
   };
-  const root = file.documentElement;
-  for (const [name, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}`, "font-family": FONT })) root.setAttribute(name, String(value));
-  add(root, "title", {}).textContent = picture.title;
-  for (const mark of picture.marks) {
-    switch (mark.mark) {
-      case "rect":
-        add(root, "rect", { x: mark.x, y: mark.y, width: mark.width, height: mark.height, fill: mark.fill });
-        break;
-      case "image": {
-        const { x, y, width, height } = mark;
-        add(root, "image", { x, y, width, height, preserveAspectRatio: "none", "image-rendering": "pixelated", href: mark.pixels.toDataURL() });
-        break;
-      }
-      case "path": {
-        const { d, x, y, fill, stroke, width, opacity } = mark;
-        add(root, "path", { d, transform: `translate(${round(x)} ${round(y)})`, fill: fill ?? "none", stroke: stroke ?? "none", "stroke-width": width, opacity });
-        break;
-      }
-      case "line": {
-        const { stroke, width, opacity } = mark;
-        add(root, "path", { d: pathOf(mark.points), fill: "none", stroke, "stroke-width": width, "stroke-opacity": opacity, "stroke-linecap": "round" });
-        break;
-      }
-      case "text": {
-        const { x, y, size, fill, anchor } = mark;
-        const turned: Record<string, string> = mark.turned ? { transform: `rotate(-90 ${round(x)} ${round(y)})` } : {};
-        const bold: Record<string, string> = mark.bold ? { "font-weight": "700" } : {};
-        add(root, "text", { x, y, "font-size": size, fill, "text-anchor": anchor, "xml:space": "preserve", ...bold, ...turned }).textContent = mark.text;
-      }
+  for (const [name, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}`, "font-family": FONT })) file.documentElement.setAttribute(name, String(value));
+  add({ tag: "title", attributes: {}, text: title });
+  for (const mark of marks) add(taggedOf(mark));
+  return `${new XMLSerializer().serializeToString(file)}\n`;
+}
+
+/** An element of SVG. */
+interface Tagged {
+  tag: string;
+  attributes: Record<string, string | number>;
+  text?: string;
+}
+
+function taggedOf(mark: Mark): Tagged {
+  switch (mark.mark) {
+    case "rect": {
+      const { x, y, width, height, fill } = mark;
+      return { tag: "rect", attributes: { x, y, width, height, fill } };
+    }
+    case "image": {
+      const { x, y, width, height } = mark;
+      return { tag: "image", attributes: { x, y, width, height, preserveAspectRatio: "none", "image-rendering": "pixelated", href: mark.pixels.toDataURL() } };
+    }
+    case "path": {
+      const { d, x, y, fill, stroke, width, opacity } = mark;
+      return { tag: "path", attributes: { d, transform: `translate(${round(x)} ${round(y)})`, fill: fill ?? "none", stroke: stroke ?? "none", "stroke-width": width, opacity } };
+    }
+    case "line": {
+      const { stroke, width, opacity } = mark;
+      const ends: Record<string, string> = mark.dashed ? { "stroke-dasharray": DASHES.join(" ") } : { "stroke-linecap": "round" };
+      return { tag: "path", attributes: { d: pathOf(mark.points), fill: "none", stroke, "stroke-width": width, "stroke-opacity": opacity, ...ends } };
+    }
+    case "text": {
+      const { x, y, size, fill, anchor } = mark;
+      const turned: Record<string, string> = mark.turned ? { transform: `rotate(-90 ${round(x)} ${round(y)})` } : {};
+      const bold: Record<string, string> = mark.bold ? { "font-weight": "700" } : {};
+      return { tag: "text", attributes: { x, y, "font-size": size, fill, "text-anchor": anchor, "xml:space": "preserve", ...bold, ...turned }, text: mark.text };
     }
   }
-  return `${new XMLSerializer().serializeToString(file)}\n`;
 }
 
 /** The picture as pixels, two for each of its own as long as that is not too many. */
@@ -89,47 +97,47 @@ export function pixelsOfImage(image: HTMLImageElement, filter: string): HTMLCanv
 }
 
 function paint(context: CanvasRenderingContext2D, mark: Mark): void {
+  context.save();
   switch (mark.mark) {
     case "rect":
       context.fillStyle = mark.fill;
       context.fillRect(mark.x, mark.y, mark.width, mark.height);
-      return;
+      break;
     case "image":
       context.drawImage(mark.pixels, mark.x, mark.y, mark.width, mark.height);
-      return;
+      break;
     case "path":
-      context.save();
       context.translate(mark.x, mark.y);
       context.globalAlpha = mark.opacity;
-      if (mark.fill !== null) {
-        context.fillStyle = mark.fill;
-        context.fill(new Path2D(mark.d));
-      }
-      if (mark.stroke !== null) {
-        context.strokeStyle = mark.stroke;
-        context.lineWidth = mark.width;
-        context.stroke(new Path2D(mark.d));
-      }
-      context.restore();
-      return;
+      if (mark.fill !== null) fill(context, mark.d, mark.fill);
+      if (mark.stroke !== null) stroke(context, mark.d, mark.stroke, mark.width);
+      break;
     case "line":
       context.globalAlpha = mark.opacity;
-      context.strokeStyle = mark.stroke;
-      context.lineWidth = mark.width;
-      context.lineCap = "round";
-      context.stroke(new Path2D(pathOf(mark.points)));
-      context.globalAlpha = 1;
-      return;
+      context.lineCap = mark.dashed ? "butt" : "round";
+      context.setLineDash(mark.dashed ? DASHES : []);
+      stroke(context, pathOf(mark.points), mark.stroke, mark.width);
+      break;
     case "text":
-      context.save();
       context.translate(mark.x, mark.y);
       if (mark.turned) context.rotate(-Math.PI / 2);
       context.font = `${mark.bold ? 700 : 400} ${mark.size}px ${FONT}`;
       context.fillStyle = mark.fill;
       context.textAlign = ({ start: "left", middle: "center", end: "right" } as const)[mark.anchor];
       context.fillText(mark.text, 0, 0);
-      context.restore();
   }
+  context.restore();
+}
+
+function fill(context: CanvasRenderingContext2D, d: string, colour: string): void {
+  context.fillStyle = colour;
+  context.fill(new Path2D(d));
+}
+
+function stroke(context: CanvasRenderingContext2D, d: string, colour: string, width: number): void {
+  context.strokeStyle = colour;
+  context.lineWidth = width;
+  context.stroke(new Path2D(d));
 }
 
 /** From one side to the other, level at both ends. */

@@ -1,6 +1,6 @@
 // What an atlas holds, as the state asks for it: layers, tokens, axes.
 
-import { isOfLayer, keyTokens, layersOf, quantityOf, queryTokens } from "./data.ts";
+import { isOfLayer, keyTokens, layersOf, mapName, quantityOf, queryTokens } from "./data.ts";
 import type { Atlas, HeadEffect, Item, Kind, Layer, QuantityOf, Standout, Token } from "./data.ts";
 import { effectOf, hasEffects } from "./effects.ts";
 import { axisOf, segmentsOf, type Axis } from "./look.ts";
@@ -51,6 +51,11 @@ export class Model {
   /** The map of a head, the chosen one unless said otherwise. */
   of({ item, quantity, kind, layer, head }: State, other: { layer?: number; head?: number | "mean" } = {}): MapOf {
     return { item, quantity, kind, layer, head, ...other };
+  }
+
+  /** What the map of a head is called. */
+  nameOf(state: State, { layer, head }: HeadId): string {
+    return mapName(this.atlas, { ...state, layer, head });
   }
 
   /** Whether rows can be named by the token they predict. */

@@ -1,7 +1,7 @@
 // The overview: all heads of a kind as thumbnails; rows are layers, columns are heads.
 
 import type { Colours } from "./colours.ts";
-import { headName, isOfLayer, mapName } from "./data.ts";
+import { headName, isOfLayer, layerOf, type QuantityOf } from "./data.ts";
 import { breath, el } from "./dom.ts";
 import { BY_EFFECT, effectNumber, effectText, orderNote } from "./effects.ts";
 import type { Model } from "./model.ts";
@@ -10,6 +10,7 @@ import { Sheet, type Pasted } from "./sheet.ts";
 import { classesOf, scoreText, dotNote } from "./standouts.ts";
 import type { HeadId, State } from "./state.ts";
 import type { Tile } from "./source.ts";
+import { formatNumber, rounded } from "./text.ts";
 import { SIDE, type Thumbnails } from "./thumbnails.ts";
 
 /** How long pictures are painted before the page gets to breathe, and how long those that come are collected, in ms. */
@@ -56,10 +57,10 @@ export class Overview {
     const built = `${state.kind} ${state.quantity}`;
     if (this.built !== built) this.build(state);
     this.shape(state);
+    for (const place of this.places) this.mark(place, state);
     if (this.built !== built || !isSorted(state)) this.arrange(state);
     this.built = built;
     this.state = state;
-    for (const place of this.places) this.mark(place, state);
     const size = this.sheet.sizeOf(this.places[0]!.button, SIDE);
     await this.collect((each) => this.thumbnails.want(state, size, each, signal), (n) => `computing ${n} of ${this.places.length} heads …`);
     await this.paint(signal);
@@ -95,12 +96,12 @@ export class Overview {
     this.fillBar(state);
     const sorted = isSorted(state);
     this.grid.classList.toggle("sorted", sorted);
-    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, mapName(this.model.atlas, { ...state, layer: place.layer, head: place.head })), el("span", { class: "name ordered", "aria-hidden": "true" }, this.scoreSaid(place, state)))), this.sheet.canvas);
+    if (sorted) this.grid.replaceChildren(...this.sorted(state).map((place) => el("div", { role: "row", class: "cell" }, place.button, el("span", { class: "name", "aria-hidden": "true" }, this.model.nameOf(state, place)), el("span", { class: "name ordered", "aria-hidden": "true" }, this.scoreSaid(place, state)))), this.sheet.canvas);
     else if (this.grid.firstElementChild?.className !== "row") this.layInRows(state);
     for (const place of this.places) place.button.classList.toggle("dimmed", !this.isWanted(place, state));
-    this.sheet.lay();
     this.fillLegend();
     if (this.thumbnails.get(state) !== null) this.fillCaption(state);
+    this.sheet.lay(); // last: what is measured after it is laid out already
   }
 
   /** The heads in order: of those that are wanted first the highest score or number. */
@@ -120,7 +121,15 @@ export class Overview {
 
   private scoreSaid(place: Place, state: State): string {
     const effect = state.sort === BY_EFFECT ? this.model.effect(state, place) : undefined;
-    return effect === undefined ? (this.score(place, state)?.toFixed(2) ?? "") : effectNumber(effect);
+    if (effect !== undefined) return effectNumber(effect);
+    const score = this.score(place, state);
+    if (score === undefined) return "";
+    return state.sort === "largest" ? this.sizeSaid(score, place, state) : score.toFixed(2);
+  }
+
+  /** The size of a head's number: of a weight in short, of others in their layer's unit. */
+  private sizeSaid(size: number, { layer, head }: HeadId, state: State): string {
+    return state.quantity === "weight" ? rounded(size, 2) : formatNumber(size, layerOf(this.model.atlas, this.model.of(state, { layer, head }))?.unit);
   }
 
   /** Whether a head is of the class and has the name that are asked for. */
@@ -134,7 +143,7 @@ export class Overview {
   private fillBar(state: State): void {
     const measures = new Map(this.model.standoutsOf(state).map(({ name, title }) => [name, title]));
     const measured: [string, string][] = this.model.hasEffects(state) ? [[BY_EFFECT, "by measured effect"]] : [];
-    const options: [string, string][] = [["", "by layer"], ["largest", `by largest ${state.quantity}`], ...measured, ...[...measures].map(([name, title]): [string, string] => [name, `by ${title}`])];
+    const options: [string, string][] = [["", "by layer"], ["largest", `by largest ${this.model.quantity(state).words}`], ...measured, ...[...measures].map(([name, title]): [string, string] => [name, `by ${title}`])];
     this.order.replaceChildren(...options.map(([value, words]) => el("option", { value }, words)));
     this.order.value = options.some(([value]) => value === state.sort) ? state.sort : "";
     if (document.activeElement !== this.find) this.find.value = state.find;
@@ -203,7 +212,7 @@ export class Overview {
     const { items } = this.model.atlas;
     const rows = isOfLayer(this.model.atlas, state) ? "Rows are layers, counted from 0; each map is of all heads together." : "Rows are layers, columns are heads; both count from 0.";
     const order = !isSorted(state) ? rows : state.sort === BY_EFFECT ? orderNote(this.model.atlas) : "";
-    this.caption.textContent = [order, coloursSaid(state, this.thumbnails.top()), read, dotNote(this.model.standoutsOf(state), state.kind, items.length)].filter((said) => said !== "").join(" ");
+    this.caption.textContent = [order, coloursSaid(state, this.model.quantity(state), this.thumbnails.top()), read, dotNote(this.model.standoutsOf(state), state.kind, items.length)].filter((said) => said !== "").join(" ");
   }
 
   private paintPlace(place: Place): void {
@@ -225,7 +234,7 @@ export class Overview {
   /** What a head stands out for, in words and as dots. */
   private name(place: Place, tile: Tile, state: State): void {
     const standouts = this.model.standouts(state, place.layer, place.head);
-    const text = [`${mapName(this.model.atlas, { ...state, layer: place.layer, head: place.head })}, largest ${state.quantity} ${tile.top.toFixed(2)}`, ...standouts.map(scoreText), ...this.effectSaid(place, state)].join(", ");
+    const text = [`${this.model.nameOf(state, place)}, largest ${this.model.quantity(state).words} ${this.sizeSaid(tile.top, place, state)}`, ...standouts.map(scoreText), ...this.effectSaid(place, state)].join(", ");
     place.button.setAttribute("aria-label", text);
     place.button.title = text;
     const dots = standouts.filter((one) => !one.usual).map((one) => this.classes.find(({ title }) => title === one.title)!);
@@ -312,11 +321,13 @@ export function neighbour<P extends { layer: number; head: number }>(places: P[]
   }
 }
 
-function coloursSaid(state: State, shared: number): string {
-  if (state.scale === "row") return "Each row of a map runs from 0 to its own largest weight.";
-  if (state.scale === "rank") return "A cell is as bright as there are keys in its row that have less.";
-  const from = state.scale === "log" ? "four powers of ten up to" : "0 to";
-  const scale = state.scale === "log" ? "logarithmic colour scale" : "colour scale";
-  if (state.range === "own") return `Each head has its own ${scale}: ${from} its largest ${state.quantity}.`;
-  return `One ${scale} for all: ${from} the largest ${state.quantity}, ${shared.toFixed(3)}.`;
+/** What the colours of the pictures reach to; `shared` is the largest size of a number of any head. */
+export function coloursSaid({ scale, range }: Pick<State, "scale" | "range">, { words, signed }: Pick<QuantityOf, "words" | "signed">, shared: number): string {
+  const largest = signed ? `largest ${words} in size, either way from 0` : `largest ${words}`;
+  if (scale === "row") return `Each row of a map runs from 0 to its own ${largest}.`;
+  if (scale === "rank") return "A cell is as bright as there are keys in its row that have less.";
+  const from = scale === "log" ? "four powers of ten up to" : "0 to";
+  const name = scale === "log" ? "logarithmic colour scale" : "colour scale";
+  if (range === "own") return `Each head has its own ${name}: ${from} its ${largest}.`;
+  return `One ${name} for all: ${from} the ${largest}, ${rounded(shared, 3)}.`;
 }

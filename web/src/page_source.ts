@@ -2,7 +2,7 @@
 
 import { Numbers } from "./carried.ts";
 import { decoded, type Atlas } from "./data.ts";
-import type { HeadsAsk, HeadValue, Line, Look, MapOf, Source, Terms, Tile, TileAsk } from "./source.ts";
+import type { HeadsAsk, HeadsOf, HeadValue, Line, Look, MapOf, Source, Terms, Tile, TileAsk } from "./source.ts";
 import { breathing, Desk } from "./work.ts";
 import { sentenceOf, URGENCY, workOf, type Answered, type Asked, type Question } from "./worker.ts";
 
@@ -28,18 +28,15 @@ export class PageSource implements Source {
   private next = 0;
   private answered = false;
 
-  /** `script` is the text of a script that serves in a worker; without one, all work is done here. */
-  constructor(atlas: Atlas, numbers: string, script: string | null) {
+  /** Asks a thread of its own, of which it is told which heads will be asked for `soon`; without one, all work is done here. */
+  constructor(atlas: Atlas, numbers: string, thread: Thread | null, soon: HeadsOf | null = null) {
     this.atlas = atlas;
     this.text = numbers;
-    this.worker = script === null ? null : startWorker(script);
-    if (this.worker === null) return;
+    if (thread === null) return;
+    this.worker = thread.worker;
     this.worker.onmessage = ({ data }: MessageEvent<Answered>) => this.take(data);
-    this.worker.onerror = (event) => {
-      event.preventDefault();
-      this.fallBack(event.message);
-    };
-    this.send({ carry: atlas, numbers });
+    void thread.ended.then((why) => this.fallBack(why));
+    this.send({ carry: atlas, numbers, soon });
   }
 
   tile(ask: TileAsk, signal?: AbortSignal): Promise<Tile> {
@@ -136,14 +133,26 @@ export class PageSource implements Source {
   }
 }
 
-/** A worker that runs the script; null where there are none. One that a policy refuses says so later. */
-function startWorker(script: string): Worker | null {
+/** A worker, and why it ended, should it: a policy may refuse it before anybody asks it anything. */
+export interface Thread {
+  worker: Worker;
+  ended: Promise<string>;
+}
+
+/** A worker that runs the script; null where there are none. */
+export function startThread(script: string): Thread | null {
   if (typeof Worker === "undefined") return null;
   try {
     const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
     const worker = new Worker(address);
     setTimeout(() => URL.revokeObjectURL(address), 10_000);
-    return worker;
+    const ended = new Promise<string>((tell) => {
+      worker.onerror = (event) => {
+        event.preventDefault();
+        tell(event.message);
+      };
+    });
+    return { worker, ended };
   } catch {
     return null;
   }

@@ -4,7 +4,7 @@ import type { Colours } from "./colours.ts";
 import { FONT, type Mark, type Picture } from "./marks.ts";
 import { paintTile } from "./pixels.ts";
 import type { Tile } from "./source.ts";
-import { linesOf } from "./views/lines.ts";
+import { byWeight, linesOf, mostSaid, MOST_LINES } from "./views/lines.ts";
 import type { Places } from "./views/scene.ts";
 
 /** A map, or a part of one, cell by cell, with its labels. */
@@ -36,8 +36,6 @@ const STEP = 14;
 const [LONGEST_LABEL, NARROWEST] = [170, 320];
 /** Cells of more than so many are pixels of an image. */
 const MOST_RECTS = 64 * 64;
-/** So many lines at most. */
-const MOST_LINES = 4000;
 
 /** A map; `tile` is its picture, in pixels no more than its cells. */
 export function mapPicture(shown: Omit<ShownMap, "weights" | "masked">, tile: Tile, said: Said): Picture {
@@ -77,17 +75,16 @@ export function linesPicture(shown: ShownMap, chosen: { row: number | null; colu
   const [left, top] = [MARGIN + Math.max(widthOf(said.queries, 11), longest(shown.queries)) + 8, MARGIN + 50];
   const right = left + room;
   const width = Math.ceil(Math.max(right + 8 + Math.max(widthOf(said.keys, 11), longest(shown.keys)), MARGIN + widthOf(said.title, 15, true)) + MARGIN);
-  const note = `${said.note} A line is as wide and as strong as its weight, from 0 to 1; weights below ${limits.least} have none.`.trim();
+  const tile = { height: shown.queries.labels.length, width: shown.keys.labels.length, values: shown.weights, masked: shown.masked, top: 1, every: 1 };
+  const wanted = ({ row, column }: { row: number; column: number }): boolean => (chosen.row === null || chosen.row === row) && (chosen.row !== null || chosen.column === null || chosen.column === column);
+  const found = linesOf(tile, limits.most, limits.least, said.colours.numbers).filter(wanted).sort(byWeight);
+  const note = `${said.note} ${said.colours.linesSaid(limits.least)}.${mostSaid(found.length)}`.trim();
   const notes = wrapped(note, width - 2 * MARGIN).map((line, index) => text(MARGIN, top + n * step + 24 + 15 * index, line, "start", SOFT, 11));
   const height = Math.ceil(top + n * step + 16 + 15 * notes.length + MARGIN);
-  const n_keys = shown.keys.labels.length;
-  const lines: Mark[] = [];
-  const wanted = (row: number, column: number): boolean => (chosen.row === null || chosen.row === row) && (chosen.row !== null || chosen.column === null || chosen.column === column);
-  const tile = { height: shown.queries.labels.length, width: n_keys, values: shown.weights, masked: shown.masked, top: 1, every: 1 };
-  for (const { row, column, weight } of linesOf(tile, limits.most, limits.least, false).filter(({ row, column }) => wanted(row, column)).slice(0, MOST_LINES)) {
-    const points: [number, number, number, number] = [left, top + (row + 0.5) * step, right, top + (column + 0.5) * step];
-    lines.push({ mark: "line", points, stroke: ACCENT, width: 0.75 + 4.25 * Math.min(1, weight), opacity: 0.15 + 0.85 * Math.min(1, weight) });
-  }
+  const lines = found.slice(0, MOST_LINES).map(({ row, column, weight }): Mark => {
+    const size = said.colours.share(weight);
+    return { mark: "line", points: [left, top + (row + 0.5) * step, right, top + (column + 0.5) * step], stroke: ACCENT, width: 0.75 + 4.25 * size, opacity: 0.15 + 0.85 * size, dashed: weight < 0 };
+  });
   const labels = (axis: Places, x: number, anchor: "start" | "end"): Mark[] =>
     axis.labels.map((label, place) => text(x, top + (place + 0.5) * step + 4, short(label), anchor, axis.special[place] ? SOFT : INK));
   return {

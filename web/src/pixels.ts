@@ -26,6 +26,8 @@ export interface Place {
   isEach: boolean;
   /** The font of numbers in cells that have room for them; none without one. */
   font?: string;
+  /** The layer's unit, in which those numbers are written; 1 where none is said. */
+  unit?: number;
   /** How many rows of the tile are strong, those after them pale; all where none is said. */
   strong?: number;
 }
@@ -47,7 +49,7 @@ export function paintMap(context: CanvasRenderingContext2D, tile: Tile, ramp: Ra
 }
 
 /** Cells with a gap between them; those beyond the canvas are left out. */
-function paintCells(context: CanvasRenderingContext2D, tile: Tile, ramp: Ramp, { left, top, ratio, font, strong = Infinity }: Place, cell: { x: number; y: number }): void {
+function paintCells(context: CanvasRenderingContext2D, tile: Tile, ramp: Ramp, { left, top, ratio, font, unit = 1, strong = Infinity }: Place, cell: { x: number; y: number }): void {
   const hasNumbers = font !== undefined && cell.x >= NUMBERS_FROM.width * ratio && cell.y >= NUMBERS_FROM.height * ratio && ramp.scale !== "row" && ramp.scale !== "rank";
   if (hasNumbers) {
     context.font = `${Math.min(13, (cell.x / ratio) * 0.28) * ratio}px ${font}`;
@@ -68,7 +70,7 @@ function paintCells(context: CanvasRenderingContext2D, tile: Tile, ramp: Ramp, {
       if (!hasNumbers) continue;
       context.fillStyle = inkOn(ramp.rgb(value));
       context.globalAlpha = Math.abs(value) < 0.01 * ramp.top ? 0.65 : 1; // at least 4.5 : 1 on both ends
-      context.fillText(formatCell(value), (x0 + x1 - ratio) / 2, (y0 + y1) / 2);
+      context.fillText(formatCell(value, unit), (x0 + x1 - ratio) / 2, (y0 + y1) / 2);
       context.globalAlpha = row < strong ? 1 : PALE;
     }
   }

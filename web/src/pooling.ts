@@ -63,7 +63,7 @@ export function valuesOf(row: ShownRow, values: Values): Float32Array {
     case "number":
       return row.numbers;
     case "share": {
-      const top = row.numbers.reduce((most, number) => (Math.abs(number) < Infinity ? Math.max(most, Math.abs(number)) : most), 0);
+      const top = largestSize(row.numbers);
       return row.numbers.map((number) => (top > 0 ? number / top : number));
     }
     case "rank": {
@@ -72,6 +72,16 @@ export function valuesOf(row: ShownRow, values: Values): Float32Array {
       return row.numbers.map((number) => (Number.isNaN(number) ? NaN : others < 1 ? 1 : below(open, number) / others));
     }
   }
+}
+
+/** The largest size of some numbers, 0 of none; what is infinite or not a number is left out. */
+export function largestSize(numbers: ArrayLike<number>): number {
+  let most = 0;
+  for (let place = 0; place < numbers.length; place++) {
+    const size = Math.abs(numbers[place]!);
+    if (size > most && size < Infinity) most = size;
+  }
+  return most;
 }
 
 /** How many of rising numbers are smaller. */

@@ -1,11 +1,13 @@
 // Which heads of a kind look most at what is chosen: a cell, a query, or a key.
 
-import { isOfLayer, mapName } from "./data.ts";
+import { isOfLayer } from "./data.ts";
 import { effectNumber, effectOf } from "./effects.ts";
 import { el, tokenAt } from "./dom.ts";
+import { largestSize } from "./pooling.ts";
 import type { HeadValue } from "./source.ts";
 import { hashFromState, type HeadId } from "./state.ts";
-import { formatWeight } from "./text.ts";
+import { messageOf } from "./text.ts";
+import { writingOf } from "./views/scene.ts";
 import type { Now, Selection } from "./views/view.ts";
 
 /** How many heads are listed at first. */
@@ -73,7 +75,7 @@ export class HeadRanking {
     } catch (error) {
       if (signal.aborted) return;
       this.element.setAttribute("aria-busy", "false");
-      this.list.replaceChildren(el("li", {}, error instanceof Error ? error.message : String(error)));
+      this.list.replaceChildren(el("li", {}, messageOf(error)));
     }
   }
 
@@ -94,9 +96,9 @@ export class HeadRanking {
     const listed = this.values.slice(0, this.n_listed);
     this.more.hidden = this.values.length <= listed.length;
     const rank = 1 + this.values.findIndex((one) => one.layer === state.layer && one.head === state.head);
-    const own = rank > listed.length ? `; ${mapName(atlas, state)} is number ${rank}` : "";
+    const own = rank > listed.length ? `; ${model.nameOf(state, state)} is number ${rank}` : "";
     this.more.textContent = `all ${this.values.length} ${isOfLayer(atlas, state) ? "layers" : "heads"}${own}`;
-    const top = Math.max(1, ...this.values.map(({ value }) => Math.abs(value) || 0));
+    const top = state.quantity === "weight" ? 1 : largestSize(this.values.map(({ value }) => value));
     this.list.replaceChildren(
       ...listed.map((one) => {
         const bar = el("span", { class: "bar" });
@@ -107,9 +109,9 @@ export class HeadRanking {
         const button = el(
           "button",
           { type: "button", "aria-pressed": String(current) },
-          el("span", { class: "name" }, mapName(atlas, { ...state, layer: one.layer, head: one.head })),
+          el("span", { class: "name" }, model.nameOf(state, one)),
           el("span", { class: "track", "aria-hidden": "true" }, bar),
-          el("span", { class: "weight" }, Number.isNaN(one.value) ? "masked" : formatWeight(one.value)),
+          el("span", { class: "weight" }, Number.isNaN(one.value) ? "masked" : writingOf(atlas, model.of(state, { layer: one.layer, head: one.head }))(one.value)),
           ...(effects ? [el("span", { class: "weight effect", title: "measured effect" }, effectOf(atlas, state.kind, one) === undefined ? "" : effectNumber(effectOf(atlas, state.kind, one)!))] : []),
           to,
         );

@@ -3,9 +3,10 @@
 import type { Colours } from "./colours.ts";
 import { el, tokenAt, tokenText } from "./dom.ts";
 import type { Axes } from "./model.ts";
-import { rowSaid } from "./said.ts";
+import { largestSize } from "./pooling.ts";
+import { rankSaid } from "./said.ts";
 import type { Line } from "./source.ts";
-import { formatWeight } from "./text.ts";
+import { formatWeight, sentenceCase } from "./text.ts";
 import type { Selection } from "./views/view.ts";
 
 /** How many keys are listed. */
@@ -16,6 +17,8 @@ export interface Known {
   /** The row of the selected query, or else the column of the selected key. */
   line: Line;
   colours: Colours;
+  /** How its numbers are written. */
+  write: (number: number) => string;
   /** Null where it is not known, or the cell stands for several tokens. */
   score: { score: number; digits: number } | null;
   /** The token that the row predicts; null where it is not known, or names the row. */
@@ -65,7 +68,7 @@ export class Reading {
     this.rest.textContent = known.tiles ? tiles : row === null ? receivedBy(known) : restOf(known, column);
   }
 
-  private sentenceOf(shown: Axes, { row, column }: Selection, { line, score, tiles }: Known): (Node | string)[] {
+  private sentenceOf(shown: Axes, { row, column }: Selection, { line, write, score, tiles }: Known): (Node | string)[] {
     if (row === null) return ["Who looks at ", tokenAt(shown.keys, column!, "token key"), "?"];
     const query = tokenAt(shown.queries, row, "token query");
     if (column === null) return [query, " looks at:"];
@@ -73,7 +76,7 @@ export class Reading {
     const key = tokenAt(shown.keys, column, "token key");
     if (line.masked[column] === 1) return [query, " may not look at ", key, " (masked)"];
     this.sentence.dataset["weight"] = String(weight);
-    const parts: (Node | string)[] = [query, " → ", key, " ", el("strong", {}, formatWeight(weight))];
+    const parts: (Node | string)[] = [query, " → ", key, " ", el("strong", {}, write(weight))];
     if (tiles) parts.push(el("span", { class: "score" }, " at most"));
     if (score !== null) parts.push(el("span", { class: "score" }, ` score ${score.score.toFixed(score.digits)}`));
     return parts;
@@ -94,21 +97,20 @@ export class Reading {
     this.turns.hidden = this.turns.childElementCount < 2;
   }
 
-  private fillList(shown: Axes, { row, column }: Selection, { line, colours }: Known): void {
+  private fillList(shown: Axes, { row, column }: Selection, { line, colours, write }: Known): void {
     const axis = row === null ? shown.queries : shown.keys;
-    const top = Math.max(1, colours.signs === "either" ? colours.top : 0);
     const colour = barColour(colours, line);
     const items = ranked(line).slice(0, N_LISTED).filter((place) => line.masked[place] === 0).map((place) => {
       const weight = line.weights[place]!;
       const bar = el("span", { class: "bar" });
-      bar.style.width = `${Math.min(1, Math.abs(weight) / top || 0) * 100}%`;
+      bar.style.width = `${Math.min(1, Math.abs(weight) / colours.full || 0) * 100}%`;
       bar.style.backgroundColor = colour(weight);
       const button = el(
         "button",
         { type: "button", "aria-pressed": String(row !== null && place === column) },
         tokenAt(axis, place, axis.special[place] ? "token special" : "token"),
         el("span", { class: "track", "aria-hidden": "true" }, bar),
-        el("span", { class: "weight" }, formatWeight(weight)),
+        el("span", { class: "weight" }, write(weight)),
       );
       button.addEventListener("click", () => this.onSelect(row === null ? { row: place, column: column! } : { row, column: place }));
       return el("li", {}, button);
@@ -120,7 +122,7 @@ export class Reading {
 /** The colour of a bar of a line: of its number, or what the scale makes of it in its row. */
 export function barColour(colours: Colours, line: Line): (weight: number) => string {
   if (colours.scale !== "row" && colours.scale !== "rank") return (weight) => colours.css(weight);
-  const top = line.weights.reduce((most, other) => (Math.abs(other) < Infinity ? Math.max(most, Math.abs(other)) : most), 0);
+  const top = largestSize(line.weights);
   return (weight) => colours.css(top > 0 ? weight / top : 0);
 }
 
@@ -131,12 +133,12 @@ export function ranked({ weights, masked }: Pick<Line, "weights" | "masked">): n
 }
 
 /** What a key gets of all queries that may look at it. */
-function receivedBy({ line }: Known): string {
+function receivedBy({ line, write }: Known): string {
   const open = [...line.weights].filter((_, row) => line.masked[row] === 0);
   const total = open.reduce((sum, weight) => sum + weight, 0);
   const others = Math.max(0, open.length - N_LISTED);
   const rest = others === 0 ? "" : `${others} other ${others === 1 ? "query" : "queries"} not listed · `;
-  return sentenceCase(`${rest}${formatWeight(total)} of ${open.length} ${open.length === 1 ? "query" : "queries"} together, ${formatWeight(total / Math.max(1, open.length))} on average.`);
+  return sentenceCase(`${rest}${write(total)} of ${open.length} ${open.length === 1 ? "query" : "queries"} together, ${write(total / Math.max(1, open.length))} on average.`);
 }
 
 /** What the listed keys leave over, of those that are not masked. */
@@ -152,10 +154,7 @@ export function restOf({ line, hidden, weigh }: Pick<Known, "line" | "hidden" | 
   if (Number.isNaN(sum)) parts.push("the row holds values that are not numbers");
   else parts.push(Math.abs(sum - 1) < 0.0005 ? "all weights of the row sum to 1" : `the row sums to ${sum.toFixed(4)}`);
   if (!Number.isNaN(line.entropy)) parts.push(`entropy ${line.entropy.toFixed(2)} bits`);
-  if (column !== null) parts.unshift(rowSaid(line, column).split(" · ")[0]!);
+  const rank = column === null ? "" : rankSaid(line, column);
+  if (rank !== "") parts.unshift(rank);
   return sentenceCase(`${parts.join(" · ")}.`);
-}
-
-function sentenceCase(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -32,15 +32,15 @@ export function csvOf(shown: ShownMap, write: (number: number) => string = short
 }
 
 /** What a recording's notes say of its maps, and how these are asked for. */
-const VARIANTS: Record<string, string> = {
+const VARIANTS = new Map<string, string>(Object.entries({
   "norms of what all heads of a layer add together": "norm-sum",
   "norms of what all heads of a layer add together, the residual stream on the diagonal": "norm-residual",
   "norms of what all heads of a layer add together, the residual stream on the diagonal, behind the layer norm": "norm-layernorm",
   "contributions of the states that enter each layer (ALTI), feed-forwards left out": "contribution",
   "contributions of the model's input tokens, through all layers up to this one (ALTI), feed-forwards left out": "alti",
-};
+}));
 /** What pictures of the command line are called, by the view that is like them. */
-export const PICTURES: Record<string, string> = { map: "map", lines: "lines", heads: "heads", across: "layers" };
+export const PICTURES = new Map([["map", "map"], ["lines", "lines"], ["heads", "heads"], ["across", "layers"]]);
 
 /** Whether a picture has several maps, which share their colours' scale or have one each. */
 export function isOfSeveral(picture: string): boolean {
@@ -48,16 +48,16 @@ export function isOfSeveral(picture: string): boolean {
 }
 
 /** Whether the page's one text is all that its run was given, but for the model; what was done beside, such as a head that was knocked
- * out, stands in the notes. */
+ * out, stands in the notes. One that a command would take for an option is none. */
 function isOfText({ items, provenance }: Atlas): boolean {
   const text = items.length === 1 ? items[0]!.source.text || items[0]!.target.text : "";
   const of_text = provenance.method === "greedy" || (provenance.method === "forward" && items[0]!.target.tokens.length * items[0]!.source.tokens.length === 0);
-  return text !== "" && of_text && provenance.notes.every((note) => note in VARIANTS || /^a text has \d+ tokens; /.test(note)) && !/[\0\n\r]/.test(text);
+  return text !== "" && of_text && provenance.notes.every((note) => VARIANTS.has(note) || /^a text has \d+ tokens; /.test(note)) && !/^-|[\0\n\r]/.test(text);
 }
 
 /** A quantity as it is named where it is asked for. */
 function nameOf(quantity: string, { provenance }: Atlas): string {
-  const variants = provenance.notes.flatMap((note) => VARIANTS[note] ?? []);
+  const variants = provenance.notes.flatMap((note) => VARIANTS.get(note) ?? []);
   return variants.find((name) => (name.startsWith("norm") ? "norm" : "contribution") === quantity) ?? quantity.replaceAll("_", "-");
 }
 
@@ -102,7 +102,7 @@ export function knockOutOf(state: State, source: Atlas): string | null {
 
 /** The command that draws the present view as a file. */
 export function commandOf(state: State, source: Atlas): string {
-  const picture = PICTURES[state.view] ?? "map";
+  const picture = PICTURES.get(state.view) ?? "map";
   const words = ["attlas draw", picture, ...subjectOf(source)];
   if (state.item !== 0) words.push(`--text ${state.item}`);
   words.push(`--kind ${state.kind}`);

@@ -1,7 +1,7 @@
 // What a page with a server has beside its maps: the recordings there are, live runs, and what goes wrong.
 
 import { el } from "./dom.ts";
-import { shortened, visibleText } from "./text.ts";
+import { messageOf, shortened, visibleText } from "./text.ts";
 import { addressOf, Refused, type About, type Phase, type Server } from "./server.ts";
 
 /** Milliseconds between two looks at a run. */
@@ -93,7 +93,7 @@ export class Home {
       try {
         phase = await this.server.phase();
       } catch (error) {
-        this.fail(error instanceof Error ? error.message : String(error));
+        this.fail(messageOf(error));
         return;
       }
       this.follow(phase, isFollowed);
@@ -122,7 +122,7 @@ export class Home {
       await act();
       return true;
     } catch (error) {
-      this.fail(error instanceof Error ? error.message : String(error));
+      this.fail(messageOf(error));
       return false;
     }
   }
@@ -139,7 +139,7 @@ export class Home {
       const opened = refusal.code === "changed" && this.current !== null ? this.server.reopen(this.current) : Promise.resolve();
       void opened.then(
         () => location.reload(),
-        (error: unknown) => this.fail(error instanceof Error ? error.message : String(error)),
+        (error: unknown) => this.fail(messageOf(error)),
       );
     });
     this.trouble.replaceChildren(el("span", {}, visibleText(refusal.message)), refusal.code === "token" ? "" : again);

@@ -51,19 +51,23 @@ export function removedNote(removed: number | null, hidden: string): string {
   return `Hidden ${hidden} ${holds} ${formatPercent(removed)} of the weight of the rows shown. Weights are not rescaled.`;
 }
 
+/** "rank 2 of 7": a key's place among those of its row; empty where it is masked, or holds no number. */
+export function rankSaid({ weights, masked }: Pick<Line, "weights" | "masked">, column: number): string {
+  const value = weights[column]!;
+  if (masked[column] === 1 || Number.isNaN(value)) return "";
+  let [rank, n] = [1, 0];
+  weights.forEach((other, place) => {
+    if (masked[place] === 1) return;
+    n++;
+    if (other > value) rank++;
+  });
+  return `rank ${rank} of ${n}`;
+}
+
 /** "rank 2 of 7 · row sums to 1.0000 · entropy 1.87 bits". */
 export function rowSaid(line: Line, column: number): string {
-  const said: string[] = [];
-  const value = line.weights[column]!;
-  if (line.masked[column] === 0 && !Number.isNaN(value)) {
-    let [rank, n] = [1, 0];
-    line.weights.forEach((other, place) => {
-      if (line.masked[place] === 1) return;
-      n++;
-      if (other > value) rank++;
-    });
-    said.push(`rank ${rank} of ${n}`);
-  }
+  const rank = rankSaid(line, column);
+  const said = rank === "" ? [] : [rank];
   if (!Number.isNaN(line.entropy)) {
     const sum = line.weights.reduce((sum, weight) => sum + weight, line.removed + line.rounding + line.sink);
     said.push(`row sums to ${sum.toFixed(4)}`);

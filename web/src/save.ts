@@ -3,6 +3,7 @@
 import { el } from "./dom.ts";
 import type { Drawn } from "./drawn.ts";
 import { pixelsOf, svgOf, type Picture } from "./marks.ts";
+import { messageOf } from "./text.ts";
 
 /** What can be taken along now; made when it is asked for. */
 export interface Takeable {
@@ -28,7 +29,7 @@ export class Save {
     this.takeable = takeable;
     const button = (label: string, title: string, act: (now: Takeable) => Promise<void>): HTMLElement => {
       const made = el("button", { type: "button", class: "plain", title }, label);
-      made.addEventListener("click", () => void act(this.takeable()).catch((error: unknown) => this.say(`not saved: ${error instanceof Error ? error.message : String(error)}`)));
+      made.addEventListener("click", () => void act(this.takeable()).catch((error: unknown) => this.say(`not saved: ${messageOf(error)}`)));
       return made;
     };
     const text = (name: string, of: (now: Takeable) => string): ((now: Takeable) => Promise<void>) => (now) => this.copy(name, of(now));

@@ -26,7 +26,7 @@ export async function startServed(root: HTMLElement, show: (sources: ServerSourc
     const refusal = error instanceof Refused ? error : new Refused(String(error), "broken");
     const message = el("p", { class: "failure", role: "alert" }, visibleText(refusal.message));
     // what concerns the whole page is said above already
-    root.replaceChildren(header(""), ...(home === null ? [] : [home.element]), ...(home !== null && ["away", "changed", "token"].includes(refusal.code) ? [] : [message]));
+    root.replaceChildren(header(""), ...(home === null ? [message] : refusal.isOfPage ? [home.element] : [home.element, message]));
   }
 }
 

@@ -35,6 +35,11 @@ export class Refused extends Error {
     super(message);
     this.code = code;
   }
+
+  /** Whether it concerns the whole page: the file changed, nobody answers, the token is wrong. */
+  get isOfPage(): boolean {
+    return ["away", "changed", "token"].includes(this.code);
+  }
 }
 
 /** Whether the page has a server. */
@@ -74,7 +79,7 @@ export function withoutToken(href: string): string {
 
 export class Server {
   private token: string;
-  /** Told of refusals that concern the whole page: the file changed, nobody answers, the token is wrong. */
+  /** Told of refusals that concern the whole page. */
   onTrouble: (refusal: Refused) => void = () => undefined;
 
   constructor(token: string) {
@@ -115,7 +120,7 @@ export class Server {
 
   private trouble(message: string, code: string): Refused {
     const refusal = new Refused(message, code);
-    if (["away", "changed", "token"].includes(code)) this.onTrouble(refusal);
+    if (refusal.isOfPage) this.onTrouble(refusal);
     return refusal;
   }
 
@@ -137,7 +142,7 @@ export class Server {
 
   /** Opens a file anew that was replaced or changed. */
   async reopen(id: string): Promise<void> {
-    await this.ask(`recordings/${id}/reopen`, { method: "POST" });
+    await this.ask(`recordings/${encodeURIComponent(id)}/reopen`, { method: "POST" });
   }
 }
 

@@ -15,12 +15,13 @@ type Values = Record<string, string | number | boolean>;
 export class ServerSource implements Source {
   readonly atlas: Atlas;
   private server: Server;
-  private id: string;
+  /** The recording, as a part of an address. */
+  private path: string;
   /** The names of axes that were sent, by their stretches; one array is one axis. */
   private names = new WeakMap<readonly Stretch[], Map<string, Promise<string>>>();
 
   constructor(server: Server, id: string, atlas: Atlas) {
-    [this.server, this.id, this.atlas] = [server, id, atlas];
+    [this.server, this.path, this.atlas] = [server, encodeURIComponent(id), atlas];
   }
 
   /** A recording of the server. */
@@ -57,7 +58,7 @@ export class ServerSource implements Source {
       const left = asks.slice(next);
       const list = await Promise.all(left.map(async (ask) => ({ ...values(ask), ...(await this.axes(ask.of.item, ask.of.kind, ask.look)) })));
       const options = { method: "POST", body: JSON.stringify(list), ...(signal === undefined ? {} : { signal }) };
-      const answer = await this.server.ask(`recordings/${this.id}/pooled`, options);
+      const answer = await this.server.ask(`recordings/${this.path}/pooled`, options);
       for await (const { isTile, bytes } of framesOf(answer.body!)) {
         if (!isTile) {
           const refusal = JSON.parse(new TextDecoder().decode(bytes)) as { error: string; code: string };
@@ -88,7 +89,7 @@ export class ServerSource implements Source {
 
   private ask(what: string, of: Values, signal?: AbortSignal): Promise<Response> {
     const question = new URLSearchParams(Object.entries(of).map(([name, value]) => [name, String(value)]));
-    return this.server.ask(`recordings/${this.id}/${what}?${question}`, signal === undefined ? {} : { signal });
+    return this.server.ask(`recordings/${this.path}/${what}?${question}`, signal === undefined ? {} : { signal });
   }
 
   private async bytes(what: string, of: Values, signal?: AbortSignal): Promise<ArrayBuffer> {
@@ -133,7 +134,7 @@ export class ServerSource implements Source {
   }
 
   private async send(item: number, axis: string, stretches: readonly Stretch[]): Promise<string> {
-    const answer = await this.server.ask(`recordings/${this.id}/axes`, { method: "POST", body: JSON.stringify({ item, axis, stretches }) });
+    const answer = await this.server.ask(`recordings/${this.path}/axes`, { method: "POST", body: JSON.stringify({ item, axis, stretches }) });
     return ((await answer.json()) as { axis: string }).axis;
   }
 }
@@ -150,7 +151,7 @@ function values(ask: TileAsk): Values {
   return { ...mapValues(of), top, bottom, left, right, height, width, pool, values: ask.values, exact };
 }
 
-/** As crates/attlas-server/src/bytes.rs has it. */
+/** A picture; as crates/attlas-server/src/bytes.rs has it. */
 export function readTile(bytes: ArrayBuffer): Tile {
   const view = new DataView(bytes);
   const [height, width] = [view.getUint32(0, true), view.getUint32(4, true)];
@@ -158,6 +159,7 @@ export function readTile(bytes: ArrayBuffer): Tile {
   return { height, width, top: view.getFloat32(8, true), every: view.getUint32(12, true), values: floats(view, 16, n), masked: new Uint8Array(bytes, 16 + 4 * n, n) };
 }
 
+/** A row or column; as crates/attlas-server/src/bytes.rs has it. */
 export function readLine(bytes: ArrayBuffer): Line {
   const view = new DataView(bytes);
   const n = view.getUint32(0, true);
@@ -165,6 +167,7 @@ export function readLine(bytes: ArrayBuffer): Line {
   return { weights: floats(view, 16, n), masked: new Uint8Array(bytes, 16 + 4 * n, n), removed, sink, rounding: 0, entropy };
 }
 
+/** A number for each head; as crates/attlas-server/src/bytes.rs has it. */
 export function readHeads(bytes: ArrayBuffer): HeadValue[] {
   const view = new DataView(bytes);
   return Array.from({ length: bytes.byteLength / 16 }, (_, place) => {

@@ -104,11 +104,11 @@ export interface HeadValue {
   at: number | null;
 }
 
+/** All heads of a kind. */
+export type HeadsOf = Pick<MapOf, "item" | "quantity" | "kind">;
+
 /** What is to be known of every head of a kind at a chosen place: of a cell its number, of a row or column the largest in size. */
-export interface HeadsAsk {
-  item: number;
-  quantity: string;
-  kind: Kind;
+export interface HeadsAsk extends HeadsOf {
   look: Look;
   row: number | null;
   column: number | null;

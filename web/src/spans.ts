@@ -2,7 +2,7 @@
 
 import { el, tokenText } from "./dom.ts";
 import type { Axis, Span } from "./look.ts";
-import { visibleText } from "./text.ts";
+import { shortened, visibleText } from "./text.ts";
 import type { State } from "./state.ts";
 
 /** Tokens taken together, of one of the texts. */
@@ -84,6 +84,5 @@ export function placesWith(axis: Axis, words: string): number[] {
 
 /** What a span is called. */
 export function spanName(span: Span, text: string): string {
-  const name = span.name || visibleText(text);
-  return name.length > 32 ? `${name.slice(0, 31)}…` : name;
+  return shortened(span.name || visibleText(text), 31);
 }

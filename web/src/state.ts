@@ -75,8 +75,11 @@ export interface State {
   theme: "auto" | "light" | "dark";
 }
 
-/** The most heads beside the chosen one, and the most spans. */
-const [MOST_HEADS, MOST_SPANS] = [7, 64];
+/** The most heads beside the chosen one, the most spans, and the most lines of a query. */
+const [MOST_HEADS, MOST_SPANS, MOST_OF_QUERY] = [7, 64, 999];
+
+/** How many lines a query has at most, and from which weight on, unless it is said. */
+const USUAL_LINES = { most: 8, least: 0.01 };
 
 /** How a field stands in the URL; what cannot be read is left as it is by default. */
 interface Field<K extends keyof State> {
@@ -137,6 +140,7 @@ const FIELDS = [
   choice("theme", "auto", "light", "dark"),
 ] as { [K in keyof State]: Field<K> }[keyof State][];
 
+/** The state of a page whose address says nothing: the head that the atlas opens with. */
 export function defaultState(atlas: Atlas): State {
   return {
     item: 0,
@@ -159,8 +163,7 @@ export function defaultState(atlas: Atlas): State {
     spans: [],
     rows: usualRows(atlas.open.kind),
     heads: [],
-    most: 8,
-    least: 0.01,
+    ...USUAL_LINES,
     over: "head",
     order: "size",
     other: null,
@@ -177,6 +180,11 @@ export function defaultState(atlas: Atlas): State {
 /** Cross-attention aligns words in the row that predicts them; decoder rows are the tokens they read. */
 export function usualRows(kind: Kind): State["rows"] {
   return kind === "cross" ? "predicted" : "read";
+}
+
+/** Whether lines are those that are drawn unless others are asked for. */
+export function hasUsualLines({ most, least, heads }: State): boolean {
+  return most === USUAL_LINES.most && least === USUAL_LINES.least && heads.length === 0;
 }
 
 /** The state that a URL's hash describes; what it says wrongly or leaves out is as by default. */
@@ -207,7 +215,7 @@ export function hashFromState(state: State, atlas: Atlas): string {
   return `#${parts}`;
 }
 
-/** The same state, with item, layer, head and tokens that exist. */
+/** The same state, with item, layer and heads that exist, the last of these where they are too many. */
 export function clamped(state: State, atlas: Atlas): State {
   const item = Math.min(state.item, atlas.items.length - 1);
   const ofKind = atlas.layers.filter((layer) => layer.kind === state.kind);
@@ -215,7 +223,8 @@ export function clamped(state: State, atlas: Atlas): State {
   const layers = layersOf(atlas, state.kind, quantity);
   const layer = layers.find((layer) => layer.index === state.layer) ?? layers[0]!;
   const heads = state.heads.filter((one) => layers.some((layer) => layer.index === one.layer && one.head < layer.n_heads));
-  return { ...state, item, quantity, layer: layer.index, head: Math.min(state.head, layer.n_heads - 1), heads };
+  const most = Math.max(1, Math.min(MOST_OF_QUERY, Math.round(state.most) || 1));
+  return { ...state, item, quantity, layer: layer.index, head: Math.min(state.head, layer.n_heads - 1), heads: heads.slice(-MOST_HEADS), most };
 }
 
 /** What the state shows of one of the texts, as queries or as keys. */

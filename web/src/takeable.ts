@@ -1,6 +1,6 @@
 // The present view as what can be taken along: the part of the map that is seen, its picture, its numbers, what makes it elsewhere.
 
-import { KIND_TITLES, mapName } from "./data.ts";
+import { KIND_TITLES } from "./data.ts";
 import { drawn } from "./drawn.ts";
 import { linesPicture, mapPicture, type ShownMap } from "./picture.ts";
 import { commandOf, csvOf, knockOutOf, pythonOf, writerOf } from "./reproduce.ts";
@@ -22,17 +22,23 @@ const SIDE = 1000;
 /** What of the present view can be taken along; `note` is what is said below it. */
 export function takeableOf(now: Now, view: View, note: string): Takeable {
   const { state, model, source } = now;
-  const title = `${mapName(model.atlas, state)} ${KIND_TITLES[state.kind]}`;
+  const title = `${model.nameOf(state, state)} ${KIND_TITLES[state.kind]}`;
   const said = { title, ...axisNames(state, model), colours: now.colours, note };
+  const numbers = { ...now, state: { ...state, scale: "linear" as const } }; // not what a scale makes of them
   const picture = async () => {
     if (view.picture !== undefined) return view.picture(now);
-    const { shown, tile, chosen } = await partOf(now, state.view === "lines" ? Infinity : SIDE);
-    return state.view === "lines" ? linesPicture(shown, chosen, said, state) : mapPicture(shown, tile, said);
+    if (state.view !== "lines") {
+      const { shown, tile } = await partOf(now, SIDE);
+      return mapPicture(shown, tile, said);
+    }
+    const { shown, chosen } = await partOf(numbers, Infinity);
+    const alone = state.heads.length === 0 ? "" : " The heads drawn beside this one on the page are not in this picture.";
+    return linesPicture(shown, chosen, { ...said, note: `${note}${alone}`.trim() }, state);
   };
   return {
-    name: `${mapName(model.atlas, state)}-${state.kind}`,
+    name: `${model.nameOf(state, state)}-${state.kind}`,
     picture,
-    csv: async () => csvOf((await partOf({ ...now, state: { ...state, scale: "linear" } }, Infinity)).shown, writerOf(state, model.atlas)),
+    csv: async () => csvOf((await partOf(numbers, Infinity)).shown, writerOf(state, model.atlas)),
     link: () => withoutToken(location.href.replace(/#.*$/, "")) + hashFromState(state, model.atlas),
     python: () => pythonOf(state, model.atlas),
     command: () => commandOf(state, model.atlas),

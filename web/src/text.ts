@@ -75,34 +75,58 @@ export function shortest(number: number): string {
   return String(Number(number.toPrecision(9)));
 }
 
+/** A number of so many digits after its point; one that these would make 0 has its first digit. */
+export function rounded(number: number, places: number): string {
+  const text = number.toFixed(places);
+  return number !== 0 && Number(text) === 0 ? powerOfTen(number.toExponential(0)) : text;
+}
+
 /** `1.2e-7` as it is written by hand. */
 function powerOfTen(number: string): string {
   const [digits, exponent] = number.split("e");
   return `${digits}·10${exponent!.startsWith("-") ? "⁻" : ""}${superscript(exponent!.replace(/^[+-]/, ""))}`;
 }
 
+/** A share as a percentage to one digit after the point; one that rounds to nothing is said to: "< 0.1 %". */
 export function formatPercent(share: number): string {
   const percent = share * 100;
   return `${percent > 0 && percent < 0.05 ? "< 0.1" : percent.toFixed(1)} %`;
+}
+
+/** The text with a capital at its start. */
+export function sentenceCase(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** What went wrong, for a reader. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function superscript(digits: string): string {
   return [...digits].map((digit) => SUPERSCRIPT[Number(digit)]).join("");
 }
 
-/** A number in a cell of a map: four digits after the point, without the 0 before it. */
-export function formatCell(number: number): string {
+/** A number in a cell of a map: four digits after the point, without the 0 before it, or as many as its layer's unit, a power of ten, has;
+ * of one that these would make 0, its first digit, for which there is room. */
+export function formatCell(number: number, unit = 1): string {
   if (Number.isNaN(number)) return "NaN";
-  const size = Math.abs(number);
-  const digits = size < 0.99995 ? size.toFixed(4).replace(/^0(?=\.)/, "") : size.toFixed(Math.max(0, 4 - Math.ceil(Math.log10(size + 1))));
-  return number < 0 ? `−${digits}` : digits;
+  const [size, sign] = [Math.abs(number), number < 0 ? "−" : ""];
+  if (size === Infinity) return `${sign}∞`;
+  if (size > 0 && size < 0.00005 * Math.max(1, unit)) return sign + powerOfTen(size.toExponential(0));
+  const known = 4 - Math.max(0, Math.round(Math.log10(unit)));
+  const room = size < 0.99995 ? 4 : 4 - Math.ceil(Math.log10(size + 1));
+  return sign + size.toFixed(Math.max(0, Math.min(known, room))).replace(/^0(?=\.)/, "");
 }
 
-/** Whether words are of a script that is written from right to left: by their first letter. */
+/** Whether words are of a script that is written from right to left: by their first letter, that of a special token left out. */
 export function isRightToLeft(words: readonly string[]): boolean {
-  for (const word of words) {
-    const letter = /\p{L}/u.exec(word)?.[0];
-    if (letter !== undefined && !word.startsWith("<")) return /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(letter);
-  }
-  return false;
+  const first = words.find((word) => /\p{L}/u.test(word) && !word.startsWith("<"));
+  return first !== undefined && directionOf(first) === "rtl";
+}
+
+/** The direction in which a text is read, by its first letter. */
+export function directionOf(text: string): "ltr" | "rtl" {
+  const first = /\p{L}/u.exec(text)?.[0] ?? "";
+  return /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(first) ? "rtl" : "ltr";
 }

@@ -1,6 +1,7 @@
 // Small pictures of all heads of a kind, as the present look has them; kept until the look changes.
 
 import type { Model } from "./model.ts";
+import { largestSize } from "./pooling.ts";
 import type { Look, Source, Tile, TileAsk, Values } from "./source.ts";
 import type { HeadId, State } from "./state.ts";
 
@@ -20,6 +21,8 @@ export class Thumbnails {
   private tiles = new Map<string, Tile>();
   /** The largest number that was seen of a head elsewhere, in size: pictures of some rows may lack it. */
   private seen = new Map<string, number>();
+  /** The largest of all of these; null until it is asked for, and when one has come. */
+  private largest: number | null = null;
 
   constructor(source: Source, model: Model) {
     this.source = source;
@@ -31,7 +34,7 @@ export class Thumbnails {
   async want(state: State, size: { width: number; height: number }, each: (head: HeadId) => void, signal: AbortSignal): Promise<void> {
     const { look } = this.model.axes(state);
     const key = [state.item, state.kind, state.quantity, state.pool, valuesOfScale(state.scale), size.width, size.height].join();
-    if (key !== this.key || look !== this.look) [this.tiles, this.seen] = [new Map(), new Map()];
+    if (key !== this.key || look !== this.look) [this.tiles, this.seen, this.largest] = [new Map(), new Map(), null];
     [this.key, this.look, this.size] = [key, look, size];
     await this.ask(state, false, (head) => !this.tiles.has(nameOf(head)), each, signal);
   }
@@ -59,6 +62,7 @@ export class Thumbnails {
       if (signal.aborted) return;
       const head = { layer: of.layer, head: of.head as number };
       this.tiles.set(nameOf(head), tile);
+      this.largest = null;
       each(head);
     };
     await this.source.pooled(asks, take, signal);
@@ -76,18 +80,16 @@ export class Thumbnails {
 
   /** The largest number of all heads, in size, as far as it is known. */
   top(): number {
-    let top = 0;
-    for (const tile of this.tiles.values()) top = Math.max(top, tile.top);
-    for (const seen of this.seen.values()) top = Math.max(top, seen);
-    return top;
+    return (this.largest ??= Math.max(0, ...[...this.tiles.values()].map(({ top }) => top), ...this.seen.values()));
   }
 
   /** Takes numbers that were read of a head under the present look; whether one is larger than its picture, of some rows, let know. */
   saw(head: HeadId, numbers: Float32Array): boolean {
-    const largest = numbers.reduce((most, number) => (Math.abs(number) < Infinity ? Math.max(most, Math.abs(number)) : most), 0);
+    const largest = largestSize(numbers);
     const [known, isDrawn] = [this.topOf(head) ?? 0, this.get(head) !== null];
     if (!(largest > known * (1 + ROUNDING))) return false;
     this.seen.set(nameOf(head), largest);
+    this.largest = null;
     return isDrawn;
   }
 

@@ -110,6 +110,7 @@ interface ExactWeights {
   numbers: Uint16Array;
 }
 
+/** The queries of a head, and the keys of its group, where they travelled. */
 export function rowsOf(numbers: ArrayBuffer, groups: Group[], layer: Layer, head: number, n_queries: number, n_keys: number): Rows {
   const sharing = layer.n_heads / layer.n_kv_heads;
   const group = groups[Math.floor(head / sharing)]!;
@@ -225,6 +226,7 @@ function rowScores(scores: Float64Array, rows: Rows, row: number, first: number,
   }
 }
 
+/** The score of a product of a query and a key `offset` positions after it: scaled, capped, biased. */
 export function scoreOfDot(scoring: Scoring, head: number, dot: number, offset: number): number {
   const { softcap } = scoring;
   let score = scoring.scale * dot;

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gapsOf, removedOf } from "../src/hidden.ts";
+import { hiddenStretches, removedOf } from "../src/hidden.ts";
 import { removedNote } from "../src/said.ts";
 import type { MapOf, Source, Stretch, Tile, TileAsk } from "../src/source.ts";
 
@@ -26,9 +26,9 @@ function uniform(n_keys: number, asked: TileAsk[] = []): Source {
 const each = (n: number, step = 1): Stretch[] => Array.from({ length: Math.ceil(n / step) }, (_, place) => [place * step, place * step + 1]);
 
 test("gaps are the keys before, between and after those that are shown", () => {
-  assert.deepEqual(gapsOf([[1, 2], [2, 4], [6, 7]], 9), [[0, 1], [4, 6], [7, 9]]);
-  assert.deepEqual(gapsOf([[0, 9]], 9), []);
-  assert.deepEqual(gapsOf([], 9), [[0, 9]]);
+  assert.deepEqual(hiddenStretches([[1, 2], [2, 4], [6, 7]], 9), [[0, 1], [4, 6], [7, 9]]);
+  assert.deepEqual(hiddenStretches([[0, 9]], 9), []);
+  assert.deepEqual(hiddenStretches([], 9), [[0, 9]]);
 });
 
 test("the hidden mass is the same of few rows and of more than one question takes", async () => {

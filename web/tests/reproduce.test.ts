@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Atlas } from "../src/data.ts";
-import { questionOf } from "../src/drawn.ts";
 import { commandOf, csvOf, knockOutOf, pythonOf, writerOf } from "../src/reproduce.ts";
 import { stateFromHash } from "../src/state.ts";
+import { questionOf } from "../src/drawn.ts";
 import type { ShownMap } from "../src/picture.ts";
 
 const tokens = (text: string) => ({ text, n_padding: 0, tokens: [{ text, role: "text", word: 0, position: 0 }] });
@@ -24,6 +24,19 @@ test("a command draws the view; what the shell would read is quoted", () => {
   assert.equal(commandOf(state, source), "attlas draw map 'don'\\''t $(rm) it' --kind cross --layer 2 --head 4 --scale log --special hide -o L2H4.svg");
   const lines = stateFromHash("#view=lines&scale=log&rows=read&words=merged", source);
   assert.match(commandOf(lines, sourceOf("a", "org/name")), /^attlas draw lines 'a' --model 'org\/name' .* --words --label-rows read -o/);
+});
+
+test("a text that a command would take for an option is not written into one", () => {
+  const source = sourceOf("--model=elsewhere", "m");
+  assert.match(commandOf(stateFromHash("", source), source), /^attlas draw map run\.safetensors --kind/);
+  assert.match(knockOutOf(stateFromHash("", source), source)!, /^attlas ablate run\.safetensors --model 'm' --heads/);
+});
+
+test("notes and views that are called as parts of every object are, are like any other", () => {
+  const source = sourceOf("a", "m");
+  source.provenance.notes.push("constructor");
+  assert.match(commandOf(stateFromHash("#view=toString", source), source), /^attlas draw map run\.safetensors --kind/);
+  assert.match(pythonOf(stateFromHash("", source), source), /attlas\.open/);
 });
 
 test("of several texts, or arrays from elsewhere, a recording is named", () => {
@@ -125,14 +138,13 @@ test("pictures of several maps have a scale each where the page's have", () => {
   assert.doesNotMatch(commandOf(stateFromHash("#view=map&range=own", source), source), /panel-scale/);
 });
 
-test("a server draws the views that have a picture of the command line, and no other", () => {
+test("a server draws a layer's heads and a head across layers, each map with a scale of its own where the page's have", () => {
   const source = sourceOf("a", "m");
   const question = (hash: string) => questionOf(stateFromHash(hash, source));
-  assert.deepEqual(question("#view=map&scale=log"), { picture: "map", item: 0, quantity: "weight", kind: "cross", layer: 2, head: 4, scale: "log" });
   assert.equal(question("#view=heads")!.picture, "heads");
   assert.deepEqual([question("#view=across&range=own")!.picture, question("#view=across&range=own")!.panel_scale], ["layers", "own"]);
   assert.equal(question("#view=map&range=own")!.panel_scale, undefined);
-  for (const hash of ["#view=text", "#view=heads&scale=rank", "#view=across&punctuation=hide", "#view=lines&heads=2.5"]) assert.equal(question(hash), null, hash);
+  for (const hash of ["#view=heads&scale=rank", "#view=across&punctuation=hide"]) assert.equal(question(hash), null, hash);
 });
 
 test("a recording is named as it was where the page was made", () => {
@@ -142,4 +154,19 @@ test("a recording is named as it was where the page was made", () => {
   assert.match(knockOutOf(state, source)!, /^attlas ablate 'runs\/my run\.safetensors' --model 'gpt2' --heads/);
   assert.match(pythonOf(state, source), /attlas\.open\("runs\/my run\.safetensors"\)/);
   assert.match(commandOf(state, { ...source, recording_place: "../before.safetensors" }), /^attlas draw map \.\.\/before\.safetensors --kind/);
+});
+
+test("a server is asked to draw the view as it is, and nothing where its picture would show something else", () => {
+  const source = sourceOf("a", "m");
+  const asked = (hash: string) => questionOf(stateFromHash(hash, source));
+  const plain = { picture: "map", item: 0, quantity: "weight", kind: "cross", layer: 2, head: 4 };
+  assert.deepEqual(asked(""), plain);
+  assert.deepEqual(asked("#scale=log&special=hide&silence=show&words=merged&rows=read&theme=dark&zoom=3-9+0-4"), {
+    ...{ ...plain, scale: "log", hide_special: true, show_silence: true, words: true, rows_are: "read", theme: "dark" },
+    ...{ top: 3, bottom: 9, left: 0, right: 4 },
+  });
+  assert.deepEqual(asked("#view=lines"), { ...plain, picture: "lines" });
+  for (const other of ["view=lines&least=0.5", "view=lines&most=1", "view=lines&heads=2.1", "view=text", "scale=rank", "spans=s0-1+a", "punctuation=hide", "first=hide", "from=0", "to=0"]) {
+    assert.equal(asked(`#${other}`), null, other);
+  }
 });

@@ -7,6 +7,7 @@ import type { Carried, Layer, Token } from "../src/data.ts";
 import { PageSource } from "../src/page_source.ts";
 import type { Look, MapOf, Stretch, TileAsk } from "../src/source.ts";
 import { Desk, finished } from "../src/work.ts";
+import { serve, type Scope } from "../src/worker.ts";
 
 /** Two heads of four queries and four keys; the first two queries may not look ahead. */
 const WEIGHTS = [
@@ -111,4 +112,32 @@ test("without workers the page works in slices, the urgent first, and gives up w
   assert.ok(order.indexOf("row") < order.indexOf("all small pictures"), order.join());
   assert.equal(order.filter((one) => one === "small picture").length, 3);
   await assert.rejects(source.tile({ ...WHOLE, of: { ...OF, layer: 7 } }), /no layer 7/);
+});
+
+/** A worker's scope, and what it has said. */
+function worker(): { ask: (message: unknown) => void; said: { id: number; value?: unknown; error?: string }[] } {
+  const said: { id: number; value?: unknown; error?: string }[] = [];
+  const scope: Scope = { onmessage: null, postMessage: (message) => void said.push(message) };
+  serve(scope, (then) => void setTimeout(then, 0));
+  return { ask: (message) => scope.onmessage!({ data: message } as MessageEvent), said };
+}
+
+test("numbers that are damaged are told to who asks for them, not while they are decoded ahead", async () => {
+  const { numbers: _, ...atlas } = carried(false);
+  const stored = [{ storage: "coded", lengths: Array(56).fill(1), heads: [1 << 20, 1 << 20], sums: null, lse: null, lse_short: false }];
+  const { ask, said } = worker();
+  ask({ carry: { ...atlas, layers: atlas.layers.map((layer) => ({ ...layer, stored })) }, numbers: "", soon: { item: 0, quantity: "weight", kind: "encoder" } });
+  await new Promise((done) => setTimeout(done, 20));
+  assert.deepEqual(said, []);
+  ask({ id: 7, question: "row", given: [OF, LOOK, 0] });
+  await new Promise((done) => setTimeout(done, 20));
+  assert.match(said[0]!.error!, /cut short or damaged/);
+  assert.deepEqual(said.map(({ id }) => id), [7]);
+});
+
+test("a page whose worker was refused before anything was asked of it works out its numbers itself", async () => {
+  const refused = { postMessage: () => {}, terminate: () => {} } as unknown as Worker;
+  const source = new PageSource(carried(false), "", { worker: refused, ended: Promise.resolve("refused") });
+  Object.assign(source, { here: { desk: new Desk(5, (then) => void setTimeout(then, 0)), numbers: Promise.resolve(new Numbers(carried(false))) } });
+  assert.equal((await source.row(OF, LOOK, 0)).weights.length, LOOK.keys.length);
 });

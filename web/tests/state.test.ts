@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Atlas } from "../src/data.ts";
 import { isNamed, neighbour } from "../src/overview.ts";
-import { defaultState, hashFromState, stateFromHash } from "../src/state.ts";
+import { clamped, defaultState, hashFromState, stateFromHash } from "../src/state.ts";
 
 const SOURCE = {
   items: [{}, {}],
@@ -81,6 +81,14 @@ test("spans that overlap, parts that end before they begin, and heads that are n
   assert.equal(state.zoom, null);
   assert.deepEqual(state.heads, [{ layer: 0, head: 1 }]);
   assert.deepEqual([state.least, state.most], [0.01, 8]);
+});
+
+test("a query has one line at least and as many as are drawn at most, and of too many heads beside the chosen one the last stay", () => {
+  assert.deepEqual(["0", "5000", "12"].map((most) => stateFromHash(`#most=${most}`, SOURCE).most), [1, 999, 12]);
+  const state = stateFromHash("", SOURCE);
+  const heads = Array.from({ length: 9 }, () => ({ layer: 4, head: 0 })).concat({ layer: 0, head: 1 });
+  assert.deepEqual(clamped({ ...state, heads }, SOURCE).heads.slice(-2), [{ layer: 4, head: 0 }, { layer: 0, head: 1 }]);
+  assert.equal(clamped({ ...state, heads }, SOURCE).heads.length, 7);
 });
 
 test("a head is found by its whole name, its layer or its number, not by a part of these", () => {

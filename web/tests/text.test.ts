@@ -78,7 +78,13 @@ test("a colour bar's marks are round numbers inside its ends", () => {
 });
 
 test("a number in a cell has four digits after the point, fewer where it is large", () => {
-  assert.deepEqual([0.12345, 1, 0, -0.5, 12.5, 1234.5].map(formatCell), [".1235", "1.000", ".0000", "−.5000", "12.50", "1235"]);
+  assert.deepEqual([0.12345, 1, 0, -0.5, 12.5, 1234.5, Infinity].map((number) => formatCell(number)), [".1235", "1.000", ".0000", "−.5000", "12.50", "1235", "∞"]);
+});
+
+test("a number in a cell that is small does not read as 0, and one of a large unit has no more digits than are known", () => {
+  assert.deepEqual([0.00005, 0.0000499, 0.0000123, -3e-9].map((number) => formatCell(number)), [".0001", "5·10⁻⁵", "1·10⁻⁵", "−3·10⁻⁹"]);
+  assert.deepEqual([412.3, 12.5, 0.5, 0.03, 0].map((number) => formatCell(number, 1000)), ["412.3", "12.5", ".5", "3·10⁻²", ".0"]);
+  assert.equal(formatCell(0.0005, 0.001), ".0005");
 });
 
 test("numbers of other quantities have four digits after the point of their unit, or two and a power of ten", () => {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Axis } from "../src/look.ts";
+import { isOther } from "../src/size.ts";
 import { cellSize, moved, revealing, seenOf, tokensOf, zoomed } from "../src/views/viewport.ts";
 
 /** Places of one token each but for the second, of tokens 1 and 2; token 5 is hidden. */
@@ -36,4 +37,14 @@ test("cells are square unless a short axis would have no room for its words", ()
   assert.deepEqual(cellSize(20, 20, 400, 600, 48), { x: 20, y: 20 });
   assert.deepEqual(cellSize(5, 5, 400, 600, 48), { x: 48, y: 48 });
   assert.deepEqual(cellSize(10, 1500, 600, 700, 48), { x: 0.4, y: 16 });
+});
+
+test("a window is drawn for anew that is wider, or has finer pixels, and not where a finger lets bars come and go", () => {
+  const size = { width: 390, height: 700, ratio: 2 };
+  const bars = 120;
+  assert.equal(isOther(size, { ...size, height: 780 }, bars), false);
+  assert.equal(isOther(size, { ...size, height: 780 }, 1), true);
+  assert.equal(isOther(size, { ...size, width: 391 }, bars), false);
+  assert.equal(isOther(size, { ...size, width: 700, height: 390 }, bars), true);
+  assert.equal(isOther(size, { ...size, ratio: 3 }, bars), true);
 });

@@ -5,13 +5,17 @@ import { test } from "node:test";
 import type { Item } from "../src/data.ts";
 import type { MapOf, Terms, Tile } from "../src/source.ts";
 import { bothSoon, existing, largestOf, less, nextTo, shared, sharedNote } from "../src/views/compare.ts";
-import { directionOf, gapsBetween } from "../src/views/gaps.ts";
+import { Colours } from "../src/colours.ts";
+import { largestSize } from "../src/pooling.ts";
+import { byWeight, mostSaid, MOST_LINES } from "../src/views/lines.ts";
+import { directionOf } from "../src/text.ts";
+import { gapsBetween } from "../src/views/gaps.ts";
 import { placeFrom, stepsOf } from "../src/views/generation.ts";
-import { patchPlaces, shownSide } from "../src/views/image.ts";
+import { patchPlaces, shownSide, weightOn } from "../src/views/image.ts";
 import { besideWeight, QUANTITIES, sentencesOf } from "../src/views/panel.ts";
-import { written } from "../src/views/scene.ts";
+import { pooledNote, sampledNote, written } from "../src/views/scene.ts";
 import { sharedPlaces } from "../src/views/shared.ts";
-import { bytesOf, secondsOf, ticksOf } from "../src/views/sound.ts";
+import { bytesOfBase64, secondsOf, ticksOf } from "../src/views/sound.ts";
 import { averagedOver, mapsOf, stripOf } from "../src/views/strip.ts";
 import { pageOf, PAGE } from "../src/views/table.ts";
 import { bySize, noteOf, pairOf, stepsOf as termSteps, termsOf } from "../src/views/terms.ts";
@@ -182,7 +186,7 @@ test("arcs of a tree have what lies between words, and those that pass over othe
   const down = arcsOf(words, placeOf, tile, "down");
   near([down[0]!.value], [0.9]);
   assert.ok(Number.isNaN(down[1]!.value), "masked");
-  assert.match(countOf(up, 4), /^1 of 2 arcs/);
+  assert.match(countOf(up, tile.width), /^1 of 2 arcs .+ by chance about 1\.0 would\.$/);
 });
 
 test("patches lie where the grid begins, and hidden ones nowhere", () => {
@@ -197,8 +201,8 @@ test("a sound's columns have their time, and what is no base64 has no loudness",
   const sound = { n_mels: 1, n_frames: 2, loudness: "", frame_seconds: 0.01, token_seconds: 0.02, silent_from: 1, hertz: [0, 8000] as [number, number] };
   assert.deepEqual(secondsOf({ keys: { stretches: [[0, 1], [49, 50]], labels: [], special: [] } }, sound), [0, 1]);
   assert.deepEqual(ticksOf([0, 1]).map(({ label }) => label), ["0 s", "0.2 s", "0.4 s", "0.6 s", "0.8 s", "1 s"]);
-  assert.deepEqual([...bytesOf("AP8=")], [0, 255]);
-  assert.equal(bytesOf("<script>").length, 0);
+  assert.deepEqual([...bytesOfBase64("AP8=")], [0, 255]);
+  assert.equal(bytesOfBase64("<script>").length, 0);
 });
 
 test("a table's page holds what is chosen, stays within its part, and can be turned", () => {
@@ -210,7 +214,7 @@ test("a table's page holds what is chosen, stays within its part, and can be tur
 
 test("two sentences say what is on screen and what it does not show, with a paper, for every quantity and view", () => {
   const atlas = atlasOf([DECODER], HEADS, { standouts: [], quantities: [{ name: "effect", words: "measured effect", unit: "nats", signed: true }] });
-  for (const quantity of Object.keys(QUANTITIES)) {
+  for (const quantity of QUANTITIES.keys()) {
     for (const view of ["map", "lines", "text", "terms", "generation", "compare", "tree", "image", "sound", "table", "overview", "heads", "layers"]) {
       const [shows, not] = sentencesOf(atlas, view, { ...OF, quantity });
       assert.match(shows, ["relevance", "rollout", "contribution", "flow"].includes(quantity) ? /^L2 decoder self-attention: .+\.$/ : /^L2H1 decoder self-attention: .+\.$/, "no head stands for all of them");
@@ -244,4 +248,31 @@ test("where two maps differ most are the largest differences in size, equals in 
   const masked = Uint8Array.of(0, 0, 0, 0, 0, 1, 0);
   assert.deepEqual(largestOf({ values, masked }, 3), [1, 3, 4]);
   assert.deepEqual(largestOf({ values, masked }, 9), [1, 3, 4, 0]);
+});
+
+test("the largest of some numbers is that of those that are finite, whatever their sign", () => {
+  assert.equal(largestSize(Float32Array.of(0.25, NaN, -0.5, -Infinity, Infinity)), 0.5);
+  assert.equal(largestSize([]), 0);
+});
+
+test("patches that are read as one place have its weight once", () => {
+  assert.equal(weightOn([0, 1, 1, 1, -1], Float32Array.of(0.25, 0.5, 0.25)), 0.75);
+});
+
+test("lines say what their width is of: weights to 1, other numbers to their largest, negative ones dashed; and when some are left out", () => {
+  const weight = new Colours("row", "shared", { name: "weight", words: "weight", unit: "", signed: false }, 0.5);
+  assert.equal(weight.linesSaid(0.01), "A line is as wide and as strong as its weight, from 0 to 1; weights below 0.01 have none");
+  const effect = new Colours("rank", "shared", { name: "effect", words: "measured effect", unit: "nats", signed: true }, 0.02);
+  assert.equal(effect.linesSaid(0.01), "A line is as wide and as strong as its measured effect, up to 0.02 in size; dashed ones are negative; numbers below 0.01 have none");
+  assert.deepEqual([effect.numbers, effect.signs], ["either", "positive"], "ranks have no sign, the numbers do");
+  near([effect.share(-0.01), effect.share(0.5), weight.share(0.25)], [0.5, 1, 0.25]);
+  assert.deepEqual([{ weight: 0.1 }, { weight: -0.5 }, { weight: 0.3 }].sort(byWeight).map((one) => one.weight), [-0.5, 0.3, 0.1]);
+  assert.deepEqual([MOST_LINES, MOST_LINES + 1].map(mostSaid), ["", " Of 4001 lines the 4000 heaviest are drawn."]);
+});
+
+test("a picture that is smaller than its map, or of some queries, says so", () => {
+  const axis = { stretches: [], labels: ["a", "b"], special: [] };
+  const of = (height: number, every: number) => pooledNote({ height, width: 2, values: new Float32Array(), masked: new Uint8Array(), top: 0, every }, { queries: axis, keys: axis }, "mean");
+  assert.deepEqual([of(2, 1), of(1, 1), of(1, 3)], ["", "; each pixel is the mean under it", "; each pixel is the mean under it; one query in 3 was read"]);
+  assert.deepEqual([1, 3].map((every) => sampledNote({ every })), ["", " One query in 3 was read."]);
 });

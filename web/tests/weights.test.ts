@@ -141,3 +141,22 @@ test("queries and keys stand beside weights, times their steps, or are not there
   const without = { ...source, layers: [{ ...layer, stored: [{ storage: "dense" as const, weights: 48, lse: null }] }] };
   assert.match(finished(new Numbers(without).terms(of, 0, 0)).missing, /without queries and keys/);
 });
+
+test("heads that will be asked for are decoded ahead as far as there is room, and no others", () => {
+  // classes 0 and 44 have the codes 0 and 1; one number in two bits, then 0.0005 or 0.0004
+  const lengths = Array.from({ length: 56 }, (_, ofClass) => (ofClass === 0 || ofClass === 44 ? 1 : 0));
+  const [five, four] = [packed("01" + "101"), packed("01" + "100")];
+  const read = (room: number, soon: { item: number; quantity: string; kind: "cross" | "encoder" }): number[] => {
+    const stored = [{ storage: "coded" as const, lengths, heads: [0, 16], sums: null, lse: null, lse_short: false }];
+    const { source } = one(Uint8Array.of(...five, ...five), { n_heads: 2, n_kv_heads: 2, stored });
+    const numbers = new Numbers(source, room);
+    finished(numbers.ahead(soon));
+    new Uint8Array(source.numbers).set([...four, ...four]); // what is decoded by now stays
+    const look = { queries: [[0, 1]], keys: [[0, 1], [1, 2], [2, 3]] } as const;
+    return [0, 1].map((head) => finished(numbers.row({ ...soon, kind: "cross", layer: 0, head }, look, 0)).weights[0]! * 1e4).map(Math.round);
+  };
+  const soon = { item: 0, quantity: "weight", kind: "cross" } as const;
+  assert.deepEqual(read(1 << 20, soon), [5, 5]);
+  assert.deepEqual(read(8, soon), [5, 4]);
+  assert.deepEqual(read(1 << 20, { ...soon, kind: "encoder" }), [4, 4]);
+});

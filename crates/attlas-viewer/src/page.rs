@@ -1,4 +1,4 @@
-//! The page as text: head, style, data blocks, script.
+//! The page as text: head, style, script, data blocks.
 
 use std::fmt::Write;
 
@@ -213,6 +213,10 @@ fn html(title: &str, blocks: &[Blocks]) -> String {
         style_hash()
     );
     page.push_str(&beginning(&format!("{} · attlas", html_text(title)), &policy));
+    // before the numbers: its worker begins while these are read, and a page that was cut short can say so
+    page.push_str("<script>");
+    page.push_str(SCRIPT);
+    page.push_str("</script>\n");
     for (place, blocks) in blocks.iter().enumerate() {
         let which = if place == 0 { String::new() } else { format!("-{place}") };
         // writing to a String cannot fail
@@ -222,9 +226,7 @@ fn html(title: &str, blocks: &[Blocks]) -> String {
         push_bytes(&mut page, &blocks.numbers);
         page.push_str("</script>\n");
     }
-    page.push_str("<script>");
-    page.push_str(SCRIPT);
-    page.push_str("</script>\n</body>\n</html>\n");
+    page.push_str("</body>\n</html>\n");
     page
 }
 

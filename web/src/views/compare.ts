@@ -7,7 +7,7 @@ import { el, tokenAt } from "../dom.ts";
 import { shortened, visibleText } from "../text.ts";
 import { Picker } from "./choice.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
+import { lookOf, nameOf, pooledNote, signsOf, topOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
 import { sharedPlaces } from "./shared.ts";
 import type { Look, MapOf, Source, Tile } from "../source.ts";
 
@@ -302,10 +302,4 @@ export function existing(other: Other, sources: readonly Source[], kind: MapOf["
 function tileOf(scene: Scene, look: Look, pool: "max" | "mean", signal: AbortSignal, exact = false): Promise<Tile> {
   const part = { rows: [0, look.queries.length], columns: [0, look.keys.length] } as const;
   return scene.source.tile({ of: scene.of, look, part, height: SIDE, width: SIDE, pool, values: "number", exact }, signal);
-}
-
-/** What has to be said where a picture is smaller than its map. */
-function pooledNote(tile: Tile, { queries, keys }: Scene, what: string): string {
-  const pooled = tile.height < queries.labels.length || tile.width < keys.labels.length ? `; each pixel is the ${what} under it` : "";
-  return `${pooled}${tile.every > 1 ? `; one query in ${tile.every} was read` : ""}`;
 }

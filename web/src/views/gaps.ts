@@ -34,9 +34,3 @@ export function gapsBetween(text: string, tokens: readonly Token[]): string[] {
 export function textIn({ text, unknown }: Token): string {
   return unknown === undefined ? text : text.slice(0, text.length - unknown.length - 1);
 }
-
-/** The direction in which a text is read, by its first letter that has one. */
-export function directionOf(text: string): "ltr" | "rtl" {
-  const first = /\p{L}/u.exec(text)?.[0] ?? "";
-  return /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(first) ? "rtl" : "ltr";
-}

@@ -5,10 +5,11 @@ import type { Item } from "../data.ts";
 import { fraction } from "../colour.ts";
 import { Ramp } from "../colours.ts";
 import { el, tokenText } from "../dom.ts";
-import { visibleText } from "../text.ts";
-import { gapsOf, directionOf } from "./gaps.ts";
+import { directionOf, visibleText } from "../text.ts";
+import { gapsOf } from "./gaps.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { drawnSoon, keysOf, lookOf, nameOf, placesOfTokens, signsOf, topOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import { drawnSoon, keysOf, lookOf, nameOf, placesOfTokens, sampledNote, signsOf, topOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import { largestSize } from "../pooling.ts";
 import type { Tile, TileAsk } from "../source.ts";
 
 /** One generated token: its place in the text, the row that wrote it, and what it is. */
@@ -88,14 +89,13 @@ export class GenerationView {
     // rows that are named by what they wrote begin with the one before
     const rows = { ...scene.queries, divided: placeFrom(scene.queries, generated - (scene.predicted ? 1 : 0)) };
     this.grid.draw({ tile, rows, columns, ramp: new Ramp(scene.scale, signs, top), name: nameOf(atlas, scene.of), last: row }, { row, column: scene.chosen.column });
-    const sampled = tile.every > 1 ? ` One query in ${tile.every} was read.` : "";
-    this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}; the lines part what was given from what was generated.${sampled}`));
+    this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}; the lines part what was given from what was generated.${sampledNote(tile)}`));
   }
 
   /** The text as far as this step, coloured by what its row looks at. */
   private write(scene: Scene, item: Item, weights: Float32Array, step: Step): void {
     const number = writingOf(scene.source.atlas, scene.of);
-    const top = weights.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
+    const top = largestSize(weights);
     const generated = item.generated ?? 0;
     const keys = placesOfTokens(scene.keys.stretches, keysOf(scene).tokens.length);
     const colour = (token: HTMLElement, index: number): void => {

@@ -4,6 +4,7 @@ import { cssColour, type Signs } from "../colour.ts";
 import type { Ramp } from "../colours.ts";
 import { el, tokenAt } from "../dom.ts";
 import { paintMap } from "../pixels.ts";
+import { largestSize } from "../pooling.ts";
 import type { Tile } from "../source.ts";
 import type { Chosen } from "./scene.ts";
 
@@ -186,7 +187,7 @@ function sharesOf(tile: Tile): Tile {
   const values = tile.values.slice();
   for (let row = 0; row < tile.height; row++) {
     const ofRow = values.subarray(row * tile.width, (row + 1) * tile.width);
-    const top = ofRow.reduce((most, value) => Math.max(most, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
+    const top = largestSize(ofRow);
     ofRow.forEach((value, column) => (ofRow[column] = top > 0 ? value / top : 0));
   }
   return { ...tile, values };

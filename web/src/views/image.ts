@@ -1,10 +1,11 @@
 // Patches over the picture they were cut from: what a query looks at, or who looks at a patch; and the tokens that have no place in the picture.
 
-import { colourAt, fraction } from "../colour.ts";
+import { colourAt, fraction, type Signs } from "../colour.ts";
 import type { ItemImage } from "../data.ts";
 import { el, tokenText } from "../dom.ts";
 import { scaleLine } from "./grid.ts";
 import { isSelf, lookOf, placesOfTokens, queriesOf, keysOf, signsOf, wordsOf, writingOf, type Chosen, type Places, type Scene } from "./scene.ts";
+import { largestSize } from "../pooling.ts";
 import type { Line } from "../source.ts";
 
 /** How strongly colours cover the picture, which is grey below them. */
@@ -28,7 +29,7 @@ export class ImageView {
 
   async update(scene: Scene, signal: AbortSignal): Promise<void> {
     const image = scene.source.atlas.items[scene.of.item]!.image ?? null;
-    Object.assign(this, { scene, image });
+    [this.scene, this.image] = [scene, image];
     const there = image !== null && scene.of.kind !== "decoder";
     for (const part of [this.scale, this.others, ...this.pictures.map(({ element }) => element)]) part.hidden = !there;
     this.note.textContent = "";
@@ -48,13 +49,14 @@ export class ImageView {
     const signs = signsOf(atlas, scene.of.quantity);
     const places = patchPlaces(image, scene[side], (side === "keys" ? keysOf(scene) : queriesOf(scene)).tokens.length);
     const values = places.map((place) => (place < 0 || line.masked[place] === 1 ? NaN : line.weights[place]!));
-    const top = values.reduce((most, value) => Math.max(most, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
+    const top = largestSize(values);
     const scale = scene.scale === "log" ? "log" : "linear";
     const at = values.map((value) => fraction(value, top, scale, signs));
     const framed = this.patchOf(scene, image, side, chosen);
     const other = side === "keys" ? scene.chosen.column : scene.chosen.row;
-    this.pictures[0].draw(image, at, signs, COVER, framed, other === null ? -1 : places.indexOf(other), values, writingOf(atlas, scene.of));
-    this.pictures[1].draw(image, at, signs, 1, framed, other === null ? -1 : places.indexOf(other), values, writingOf(atlas, scene.of));
+    const drawn: Drawn = { image, at, signs, framed, other: other === null ? -1 : places.indexOf(other), values, number: writingOf(atlas, scene.of) };
+    this.pictures[0].draw(drawn, COVER);
+    this.pictures[1].draw(drawn, 1);
     const label = (side === "keys" ? scene.queries : scene.keys).labels[chosen]!;
     this.said.replaceChildren(tokenText(label), side === "keys" ? " looks at what is coloured" : " is looked at by what is coloured", framed < 0 ? "." : "; it is framed.");
     this.fillOthers(scene, side, places, line);
@@ -101,6 +103,20 @@ export class ImageView {
   }
 }
 
+/** What is drawn of a picture's patches. [rows · columns] each */
+interface Drawn {
+  image: ItemImage;
+  /** Where each stands on the colours. */
+  at: readonly number[];
+  signs: Signs;
+  /** The numbers; NaN of what is hidden or masked. */
+  values: readonly number[];
+  number: (value: number) => string;
+  /** The patch that is asked about, and the chosen one beside it; −1 where it is none. */
+  framed: number;
+  other: number;
+}
+
 /** The picture, or nothing, under the colours of its patches. */
 class Patches {
   readonly element: HTMLElement;
@@ -123,7 +139,8 @@ class Patches {
     this.room.addEventListener("keydown", (event) => this.moveByKey(event));
   }
 
-  draw(image: ItemImage, at: readonly number[], signs: "positive" | "either", cover: number, framed: number, other: number, values: readonly number[], number: (value: number) => string): void {
+  /** Draws them, covering the picture as strongly as is said; fully, without it. */
+  draw({ image, at, signs, values, number, framed, other }: Drawn, cover: number): void {
     this.number = number;
     this.grid = { rows: image.rows, columns: image.columns };
     this.values = values;
@@ -199,6 +216,11 @@ export function patchPlaces(image: ItemImage, places: Places, n_tokens: number):
   return Array.from({ length: image.rows * image.columns }, (_, patch) => all[image.first + patch] ?? -1);
 }
 
+/** The weight of places that hold patches, each counted once: tokens that are read as one are one place. */
+export function weightOn(places: readonly number[], weights: Float32Array): number {
+  return [...new Set(places)].reduce((sum, place) => sum + (place < 0 ? 0 : weights[place]!), 0);
+}
+
 /** Where nothing is chosen: the first query, which is CLS where there is one. */
 function firstQuery(scene: Scene): number {
   return Math.min(scene.queries.stretches.length - 1, scene.of.kind === "cross" ? Math.max(0, scene.queries.special.indexOf(false)) : 0);
@@ -207,6 +229,5 @@ function firstQuery(scene: Scene): number {
 function noteOf(scene: Scene, side: "queries" | "keys", places: readonly number[], line: Line): string {
   const turned = isSelf(scene) ? " Choose a patch to see where it looks; once more, and who looks at it." : " Choose a token of the text to see where it looks.";
   if (side === "queries" || scene.of.quantity !== "weight") return turned.trim();
-  const inPicture = places.reduce((sum, place) => sum + (place < 0 ? 0 : line.weights[place]!), 0);
-  return `${(100 * inPicture).toFixed(1)} % of this query's weight lies on the patches.${turned}`;
+  return `${(100 * weightOn(places, line.weights)).toFixed(1)} % of this query's weight lies on the patches.${turned}`;
 }

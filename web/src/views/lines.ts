@@ -1,5 +1,6 @@
 // Heads as lines from queries to keys, each head in a colour of its own: choose a token to see only where it looks, or what looks at it.
 
+import type { Signs } from "../colour.ts";
 import { headName } from "../data.ts";
 import { el, svg, tokenAt } from "../dom.ts";
 import type { Axis } from "../look.ts";
@@ -13,7 +14,7 @@ const STEP = 28;
 /** Width of the room for lines. */
 const WIDTH = 400;
 /** The most lines drawn at once, the heaviest first. */
-const MOST_LINES = 4000;
+export const MOST_LINES = 4000;
 /** So many strengths of faint lines are told apart. */
 const STRENGTHS = 20;
 /** The most tokens on a side. */
@@ -47,6 +48,8 @@ export class LinesView implements View {
   private tiles: Tile[] = [];
   /** Those of all heads, the heaviest last. */
   private drawn: Line[] = [];
+  /** How many there are, drawn or not. */
+  private n_found = 0;
   private faint = svg("g");
   private strong = svg("g");
   private traced: number | null = null;
@@ -66,7 +69,7 @@ export class LinesView implements View {
       const [layer, head] = this.add.value.split(".").map(Number);
       if (head !== undefined) page.change({ heads: [...this.now!.state.heads, { layer: layer!, head }] });
     });
-    this.most.addEventListener("change", () => page.change({ most: Math.max(1, Math.min(999, Math.round(Number(this.most.value)) || 1)) }));
+    this.most.addEventListener("change", () => page.change({ most: Number(this.most.value) }));
     this.least.addEventListener("input", () => page.change({ least: Number(this.least.value) }));
   }
 
@@ -105,19 +108,18 @@ export class LinesView implements View {
   private lines(): Line[] {
     const { most, least } = this.now!.state;
     const [top, left] = [this.part.rows[0], this.part.columns[0]];
-    return this.tiles
-      .flatMap((tile, head) => linesOf(tile, most, least, this.now!.colours.signs === "either").map(({ row, column, weight }) => ({ row: row + top, column: column + left, weight, head })))
-      .sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight))
-      .slice(0, MOST_LINES)
-      .reverse();
+    const lines = this.tiles
+      .flatMap((tile, head) => linesOf(tile, most, least, this.now!.colours.numbers).map(({ row, column, weight }) => ({ row: row + top, column: column + left, weight, head })))
+      .sort(byWeight);
+    this.n_found = lines.length;
+    return lines.slice(0, MOST_LINES).reverse();
   }
 
   private said({ state, axes, colours }: Now): string {
-    const widest = colours.signs === "either" || state.quantity !== "weight" ? `its number, up to ${colours.top.toPrecision(3)} in size; dashed ones are negative` : "its weight, from 0 to 1";
     const { rows, columns } = this.part;
     const isPart = rows[1] - rows[0] < axes.queries.labels.length || columns[1] - columns[0] < axes.keys.labels.length;
     const part = isPart ? ` Queries ${rows[0]} to ${rows[1] - 1} and keys ${columns[0]} to ${columns[1] - 1} of ${axes.queries.labels.length} × ${axes.keys.labels.length} are drawn.` : "";
-    return `A line is as wide and as strong as ${widest}; weights below ${state.least} have none, nor have more than the ${state.most} largest of a query.${part}`;
+    return `${colours.linesSaid(state.least)}, nor have any but the ${state.most} largest of a query.${part}${mostSaid(this.n_found)}`;
   }
 
   private fillSwitches({ state, model }: Now, heads: HeadId[]): void {
@@ -150,7 +152,7 @@ export class LinesView implements View {
     this.drawn = this.lines();
     const alike = new Map<string, { line: Line; d: string }>(); // the heaviest last
     for (const line of this.drawn) {
-      const weight = Math.sign(line.weight) * (Math.max(1, Math.round(this.sizeOf(line) * STRENGTHS)) / STRENGTHS) * this.top();
+      const weight = Math.sign(line.weight) * (Math.max(1, Math.round(this.now!.colours.share(line.weight) * STRENGTHS)) / STRENGTHS) * this.now!.colours.full;
       const key = `${line.head} ${weight}`;
       const one = alike.get(key) ?? { line: { ...line, weight }, d: "" };
       one.d += this.curveOf(line);
@@ -160,15 +162,6 @@ export class LinesView implements View {
     this.faint.replaceChildren(...[...alike.values()].map(({ line, d }) => this.pathOf(line, d, false)));
   }
 
-  /** The number of a line that is drawn as strong as can be. */
-  private top(): number {
-    return this.now!.state.quantity === "weight" ? 1 : this.now!.colours.top || 1;
-  }
-
-  private sizeOf({ weight }: Line): number {
-    return Math.min(1, Math.abs(weight) / this.top());
-  }
-
   private curveOf({ row, column }: Line): string {
     const { rows, columns } = this.part;
     const [from, to] = [(row - rows[0] + 0.5) * STEP, (column - columns[0] + 0.5) * STEP];
@@ -176,7 +169,7 @@ export class LinesView implements View {
   }
 
   private pathOf(line: Line, d: string, strong: boolean): SVGElement {
-    const size = this.sizeOf(line);
+    const size = this.now!.colours.share(line.weight);
     const path = svg("path", {
       d,
       class: strong ? "strong" : "faint",
@@ -225,10 +218,20 @@ export function headsOf({ state }: Now): HeadId[] {
   return [chosen, ...state.heads.filter((one) => one.layer !== chosen.layer || one.head !== chosen.head)].slice(0, N_COLOURS + 1);
 }
 
-/** Each row's largest numbers, from the least on. Signed ones by their size. */
-export function linesOf(tile: Tile, most: number, least: number, signed: boolean): Omit<Line, "head">[] {
+/** The heaviest first, whatever their sign. */
+export function byWeight(a: Pick<Line, "weight">, b: Pick<Line, "weight">): number {
+  return Math.abs(b.weight) - Math.abs(a.weight);
+}
+
+/** What is to be said where there are more lines than are drawn; empty where there are not. */
+export function mostSaid(n_found: number): string {
+  return n_found > MOST_LINES ? ` Of ${n_found} lines the ${MOST_LINES} heaviest are drawn.` : "";
+}
+
+/** Each row's largest numbers, from the least on; those of either sign by their size. */
+export function linesOf(tile: Tile, most: number, least: number, signs: Signs): Omit<Line, "head">[] {
   const lines: Omit<Line, "head">[] = [];
-  const size = (value: number): number => (signed ? Math.abs(value) : value);
+  const size = (value: number): number => (signs === "either" ? Math.abs(value) : value);
   for (let row = 0; row < tile.height; row++) {
     const values = tile.values.subarray(row * tile.width, (row + 1) * tile.width);
     const wide: number[] = []; // columns

@@ -1,15 +1,15 @@
 // One head's map: cells on a canvas, token labels as text on both axes, one cell selected; it zooms from the whole to numbers in cells.
 
-import { mapName, KIND_TITLES } from "../data.ts";
+import { layerOf, KIND_TITLES } from "../data.ts";
 import { el, isCompact, tokenAt } from "../dom.ts";
 import type { Axis } from "../look.ts";
 import { paintMap } from "../pixels.ts";
 import type { Line, Tile, TileAsk } from "../source.ts";
 import { axisNames, rowSaid } from "../said.ts";
-import { formatWeight } from "../text.ts";
 import { valuesOfScale } from "../thumbnails.ts";
 import { listenTo } from "./gestures.ts";
 import { LatestTile } from "./latest.ts";
+import { writingOf } from "./scene.ts";
 import { cellSize, moved, revealing, seenOf, tokensOf, zoomed, type Seen } from "./viewport.ts";
 import type { Now, Page, Selection, View } from "./view.ts";
 
@@ -150,7 +150,7 @@ export class MapView implements View {
 
   private nameAxes({ state, model, axes }: Now): void {
     const [n_rows, n_columns] = [axes.queries.labels.length, axes.keys.labels.length];
-    const name = `${mapName(model.atlas, state)}, ${KIND_TITLES[state.kind]}`;
+    const name = `${model.nameOf(state, state)}, ${KIND_TITLES[state.kind]}`;
     this.cells.setAttribute("aria-label", `${name}, ${n_rows} queries by ${n_columns} keys; arrow keys move the cell, q and k choose its query or key, + and - zoom, 0 shows all`);
     const names = axisNames(state, model);
     this.keysName.textContent = `${names.keys} →`;
@@ -301,6 +301,7 @@ export class MapView implements View {
       ratio,
       isEach: tile.height === n_rows && tile.width === n_columns,
       font: this.font(),
+      unit: layerOf(this.now!.model.atlas, this.now!.of)?.unit ?? 1,
     });
   }
 
@@ -344,13 +345,19 @@ export class MapView implements View {
       parent.replaceChildren(...labels.values());
       this.labels.set(parent, { axis, from: seen.from, to: seen.to, size, labels, marked: [] });
     }
+    this.markLabel(parent, active !== null && isSeen(active) ? active : null, make);
+  }
+
+  /** Marks the label of a place, which is made where it has none, and sets aside those that it would run into. */
+  private markLabel(parent: HTMLElement, active: number | null, make: (place: number) => HTMLElement): void {
     const now = this.labels.get(parent)!;
+    const { labels, size } = now;
     for (const label of now.marked) {
       label.classList.remove("active", "aside");
       if (label.classList.contains("extra")) label.remove();
     }
     now.marked = [];
-    if (active === null || !isSeen(active)) return;
+    if (active === null) return;
     const reach = Math.ceil(LABEL_STEP / size);
     for (let place = active - reach; place <= active + reach; place++) {
       const label = labels.get(place);
@@ -430,15 +437,16 @@ export class MapView implements View {
       }
       if (this.now !== now) return;
     }
-    const value = line.masked[column] === 1 ? "masked" : formatWeight(line.weights[column]!);
+    const value = line.masked[column] === 1 ? "masked" : writingOf(now.model.atlas, of)(line.weights[column]!);
     this.told.replaceChildren(tokenAt(axes.queries, row), " → ", tokenAt(axes.keys, column), " ", el("strong", {}, value));
   }
 
   /** Weight, rank, row sum, sink and entropy beside the pointer. */
   private tell(event: PointerEvent, cell: { row: number; column: number }): void {
-    const { axes, lines, of } = this.now!;
+    const { axes, lines, of, model } = this.now!;
+    const number = writingOf(model.atlas, of);
     const words = (line: Line | null): (Node | string)[] => {
-      const value = line === null ? "…" : line.masked[cell.column] === 1 ? "masked" : formatWeight(line.weights[cell.column]!);
+      const value = line === null ? "…" : line.masked[cell.column] === 1 ? "masked" : number(line.weights[cell.column]!);
       const more = line === null ? "" : el("span", { class: "more" }, rowSaid(line, cell.column));
       return [tokenAt(axes.queries, cell.row), " → ", tokenAt(axes.keys, cell.column), el("strong", {}, value), more];
     };

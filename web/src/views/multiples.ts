@@ -1,14 +1,14 @@
 // Maps of several heads side by side, all marked at the same place: those of a layer, or one head's number across layers.
 
-import { headName, isOfLayer, KIND_TITLES, mapName } from "../data.ts";
+import { headName, isOfLayer, KIND_TITLES } from "../data.ts";
 import { el } from "../dom.ts";
 import type { Picture } from "../marks.ts";
 import { withColourBar } from "../picture.ts";
 import { paintTile, shapeOf } from "../pixels.ts";
 import type { HeadValue, MapOf, Tile, TileAsk } from "../source.ts";
-import { formatWeight } from "../text.ts";
 import { valuesOfScale } from "../thumbnails.ts";
 import { photographOf } from "./photograph.ts";
+import { writingOf } from "./scene.ts";
 import { seenOf } from "./viewport.ts";
 import type { Now, Page, View } from "./view.ts";
 
@@ -31,7 +31,7 @@ export const headAcrossLayers: Panels = ({ state, model }) =>
   model
     .layers(state.kind, state.quantity)
     .filter(({ n_heads }) => state.head < n_heads)
-    .map(({ index }) => ({ of: model.of(state, { layer: index }), name: mapName(model.atlas, { ...state, layer: index }) }));
+    .map(({ index }) => ({ of: model.of(state, { layer: index }), name: model.nameOf(state, { layer: index, head: state.head }) }));
 
 interface Panel {
   of: MapOf;
@@ -113,7 +113,7 @@ export class Multiples implements View {
     if (row === null || column === null) return;
     const asked = { row, column };
     const fill = (panel: Panel, value: number): void => {
-      if (this.selected.row === asked.row && this.selected.column === asked.column) panel.value.textContent = Number.isNaN(value) ? "masked" : formatWeight(value);
+      if (this.selected.row === asked.row && this.selected.column === asked.column) panel.value.textContent = Number.isNaN(value) ? "masked" : writingOf(source.atlas, panel.of)(value);
     };
     this.selected = asked;
     const values: HeadValue[] = await source.heads({ item: state.item, quantity: state.quantity, kind: state.kind, look: axes.look, row, column }).catch(() => []);

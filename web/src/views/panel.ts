@@ -3,8 +3,9 @@
 
 import type { Atlas } from "../data.ts";
 import { el, tokenAt } from "../dom.ts";
-import { everyCell, headsOf, lookOf, nameOf, wordsOf, writingOf, type Scene } from "./scene.ts";
+import { everyCell, headCountOf, lookOf, nameOf, wordsOf, writingOf, type Scene } from "./scene.ts";
 import type { MapOf, Tile } from "../source.ts";
+import { sentenceCase } from "../text.ts";
 
 /** What numbers are, what they do not show, and who says so. */
 interface Words {
@@ -14,9 +15,9 @@ interface Words {
 }
 
 /** Of each quantity. */
-export const QUANTITIES: Record<string, Words> = {
+export const QUANTITIES = new Map<string, Words>(Object.entries({
   weight: {
-    shows: "how each query shares its attention among the keys that it sees: rows sum to 1",
+    shows: "how each query shares its attention among the keys that it sees: rows sum to 1, with what a learned sink takes",
     not: "how much of a key is taken, or what comes of it: weights are not importance",
     paper: "Jain and Wallace 2019, “Attention is not Explanation”",
   },
@@ -60,7 +61,7 @@ export const QUANTITIES: Record<string, Words> = {
     not: "why they differ, or whether the output does",
     paper: "Clark et al. 2019, “What Does BERT Look At?”",
   },
-};
+}));
 
 /** What a view shows: the numbers in a form, or something else; and what it does not show, where it has more to say of it than its numbers. */
 interface OfView {
@@ -70,7 +71,7 @@ interface OfView {
   paper?: string;
 }
 
-const VIEWS: Record<string, OfView> = {
+const VIEWS = new Map<string, OfView>(Object.entries({
   text: {
     form: "on the text itself, for the chosen token, or else the mean over the queries that may look at each",
     not: "that few queries see the last tokens, or that a first token may be looked at for want of anything else",
@@ -106,12 +107,12 @@ const VIEWS: Record<string, OfView> = {
     not: "what was heard: a frame's state holds its surroundings, and added silence is looked at, too",
     paper: "Radford et al. 2023, “Robust Speech Recognition via Large-Scale Weak Supervision”",
   },
-};
+}));
 
 /** Two sentences: what is on screen, and what it does not show. */
 export function sentencesOf(atlas: Atlas, view: string, of: MapOf): [string, string] {
-  const words = QUANTITIES[of.quantity];
-  const own = VIEWS[view] ?? {};
+  const words = QUANTITIES.get(of.quantity);
+  const own = VIEWS.get(view) ?? {};
   const name = wordsOf(atlas, of.quantity);
   const numbers = words === undefined ? name : `${name}, ${words.shows}`;
   const shows = own.instead ?? (own.form === undefined ? numbers : `${numbers}; drawn ${own.form}`);
@@ -151,16 +152,12 @@ export async function besideWeight(scene: Scene, signal?: AbortSignal): Promise<
   const { source, of, chosen } = scene;
   const { row, column } = chosen;
   const weights: MapOf = { ...of, quantity: "weight" };
-  const n_heads = headsOf(source.atlas, weights);
+  const n_heads = headCountOf(source.atlas, weights);
   if (row === null || column === null || of.quantity === "weight" || n_heads === 0) return null;
   // a quantity of a whole layer stands beside the mean of its heads
-  const head = of.head === "mean" || headsOf(source.atlas, of) < n_heads ? "mean" : of.head;
+  const head = of.head === "mean" || headCountOf(source.atlas, of) < n_heads ? "mean" : of.head;
   const ask = (map: MapOf): Promise<Tile> => source.tile(everyCell(map, lookOf(scene), [row, row + 1], [column, column + 1]), signal);
   const [number, weight] = await Promise.all([ask(of), ask({ ...weights, head })]);
   const said = (tile: Tile, map: MapOf): string => (tile.masked[0] === 1 ? "masked" : writingOf(source.atlas, map)(tile.values[0]!));
   return `${wordsOf(source.atlas, of.quantity)} ${said(number, of)} beside ${wordsOf(source.atlas, "weight")} ${said(weight, weights)}${head === "mean" ? `, the mean of ${n_heads} heads` : ""}`;
-}
-
-function sentenceCase(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -2,6 +2,7 @@
 
 import type { Scale, Signs } from "../colour.ts";
 import { mapName, keyTokens, layerOf, queryTokens, KIND_TITLES, type Atlas, type Tokens } from "../data.ts";
+import { largestSize } from "../pooling.ts";
 import type { Look, MapOf, Source, Stretch, Tile, TileAsk } from "../source.ts";
 import { formatNumber } from "../text.ts";
 
@@ -40,10 +41,12 @@ export function lookOf(scene: Scene): Look {
   return { queries: scene.queries.stretches, keys: scene.keys.stretches };
 }
 
+/** The tokens along the rows, those hidden among them. */
 export function queriesOf({ source, of }: Scene): Tokens {
   return queryTokens(source.atlas.items[of.item]!, of.kind);
 }
 
+/** The tokens along the columns, those hidden among them. */
 export function keysOf({ source, of }: Scene): Tokens {
   return keyTokens(source.atlas.items[of.item]!, of.kind);
 }
@@ -57,11 +60,11 @@ export function isSelf({ of }: Scene): boolean {
 export function nameOf(atlas: Atlas, of: MapOf): string {
   const title = KIND_TITLES[of.kind];
   if (of.head !== "mean") return `${mapName(atlas, { ...of, head: of.head })} ${title}`;
-  return `mean of the ${headsOf(atlas, of)} heads of L${of.layer}, ${title}`;
+  return `mean of the ${headCountOf(atlas, of)} heads of L${of.layer}, ${title}`;
 }
 
 /** How many heads the layer of a map has. */
-export function headsOf(atlas: Atlas, of: MapOf): number {
+export function headCountOf(atlas: Atlas, of: MapOf): number {
   return layerOf(atlas, of)?.n_heads ?? 0;
 }
 
@@ -111,10 +114,16 @@ export async function drawnSoon(source: Source, ask: TileAsk, signal: AbortSigna
 
 /** The largest size of a tile's numbers, which is that of its cells where they were pooled by size. */
 export function topOf(tile: Tile): number {
-  return tile.values.reduce((top, value) => Math.max(top, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
+  return largestSize(tile.values);
 }
 
-/** "one query in 8 was read; " where not all were; else nothing. */
-export function sampledNote({ every }: Tile): string {
-  return every > 1 ? `One query in ${every} was read.` : "";
+/** What has to be said after a sentence where some queries were read: " One query in 8 was read."; empty where all were. */
+export function sampledNote({ every }: Pick<Tile, "every">): string {
+  return every > 1 ? ` One query in ${every} was read.` : "";
+}
+
+/** What has to be said where a picture is smaller than its map, or of some queries: "; each pixel is the mean under it"; empty elsewhere. */
+export function pooledNote(tile: Tile, { queries, keys }: Pick<Scene, "queries" | "keys">, what: "largest number" | "mean"): string {
+  const pooled = tile.height < queries.labels.length || tile.width < keys.labels.length ? `; each pixel is the ${what} under it` : "";
+  return `${pooled}${tile.every > 1 ? `; one query in ${tile.every} was read` : ""}`;
 }

@@ -17,6 +17,7 @@ import { TreeView } from "./tree.ts";
 import type { MapOf, Source } from "../source.ts";
 import { hiddenOf, rowsAre } from "../said.ts";
 import type { State } from "../state.ts";
+import { messageOf } from "../text.ts";
 import type { Now, Page, View, ViewOf } from "./view.ts";
 import { seenOf } from "./viewport.ts";
 
@@ -56,7 +57,7 @@ class OfScene implements View {
     this.update(now, asked.signal).catch((error: unknown) => {
       if (asked.signal.aborted) return;
       this.trouble.hidden = false;
-      this.trouble.textContent = error instanceof Error ? error.message : String(error);
+      this.trouble.textContent = messageOf(error);
     });
     this.asked = asked;
   }

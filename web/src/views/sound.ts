@@ -5,7 +5,8 @@ import type { ItemSound } from "../data.ts";
 import { Ramp } from "../colours.ts";
 import { el, tokenAt } from "../dom.ts";
 import { Grid, scaleLine } from "./grid.ts";
-import { drawnSoon, keysOf, lookOf, nameOf, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
+import { drawnSoon, keysOf, lookOf, nameOf, pooledNote, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
+import { largestSize } from "../pooling.ts";
 import type { Line, Tile, TileAsk } from "../source.ts";
 
 /** The longest sides of the map, in pixels; the heights of the parts above it, in CSS pixels. */
@@ -59,9 +60,7 @@ export class SoundView {
     this.drawn = { scene, sound, line, top };
     const rows = scene.of.kind === "encoder" ? { labels: timesOf(scene, sound), special: scene.queries.special, divided: null } : { ...scene.queries, divided: null };
     this.grid.draw({ tile, rows, columns: { ...scene.keys, divided: null }, ramp: new Ramp(scene.scale, signs, top), name: nameOf(atlas, scene.of), columnNames: "none", tall: 380 }, scene.chosen);
-    const pooled = tile.width < scene.keys.labels.length || tile.height < scene.queries.labels.length ? "; each pixel is the largest number under it" : "";
-    const sampled = tile.every > 1 ? `; one query in ${tile.every} was read` : "";
-    this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooled}${sampled}`));
+    this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)}${pooledNote(tile, scene, "largest number")}`));
     this.said.replaceChildren(...(line === null ? ["Choose a row to see its weights in time."] : [tokenAt(scene.queries, scene.chosen.row!), " looks at the sound as the curve says", `; its largest is ${writingOf(atlas, scene.of)(line.weights.reduce((most, weight) => (Math.abs(weight) > Math.abs(most) ? weight : most), 0))}.`]));
     this.note.textContent = silenceNote(scene, sound, line);
     this.drawStack();
@@ -120,7 +119,7 @@ export function ticksOf([from, to]: readonly [number, number], most = 8): { at: 
 }
 
 /** The bytes of base64; none of what is no base64. */
-export function bytesOf(base64: string): Uint8Array {
+export function bytesOfBase64(base64: string): Uint8Array {
   try {
     return Uint8Array.from(atob(base64), (sign) => sign.charCodeAt(0));
   } catch {
@@ -149,7 +148,7 @@ function silenceNote(scene: Scene, { silent_from }: ItemSound, line: Line | null
 }
 
 function paintSpectrum(canvas: HTMLCanvasElement, sound: ItemSound, [from, to]: readonly [number, number], width: number): void {
-  const loudness = bytesOf(sound.loudness); // [n_mels, n_frames]
+  const loudness = bytesOfBase64(sound.loudness); // [n_mels, n_frames]
   canvas.width = Math.max(1, Math.min(width * 2, Math.ceil((to - from) / sound.frame_seconds)));
   canvas.height = sound.n_mels;
   canvas.style.width = `${width}px`;
@@ -179,7 +178,7 @@ function paintCurve(canvas: HTMLCanvasElement, line: Line | null, top: number, w
   const context = canvas.getContext("2d");
   if (context === null) return;
   const n = line.weights.length;
-  const largest = line.weights.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0) || 1;
+  const largest = largestSize(line.weights) || 1;
   const zero = signs === "either" ? canvas.height / 2 : canvas.height;
   line.weights.forEach((weight, place) => {
     const height = (Math.abs(weight) / largest) * (signs === "either" ? zero : canvas.height);

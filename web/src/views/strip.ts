@@ -2,7 +2,7 @@
 // averaged over heads, which has to be said.
 
 import { layersOf } from "../data.ts";
-import { lookOf, headsOf, type Scene } from "./scene.ts";
+import { lookOf, headCountOf, type Scene } from "./scene.ts";
 import type { MapOf, Part, Tile } from "../source.ts";
 
 /** Whose numbers: the chosen head's, the mean of its layer's heads, or that of all heads of the kind. */
@@ -33,9 +33,9 @@ export function mapsOf({ source, of }: Pick<Scene, "source" | "of">, over: Over)
 /** What a reader has to be told where numbers are means: "averaged over the 8 heads of L2"; empty of one head. */
 export function averagedOver({ source, of }: Pick<Scene, "source" | "of">, over: Over): string {
   if (over === "head" && of.head !== "mean") return "";
-  if (over !== "kind") return `averaged over the ${headsOf(source.atlas, of)} heads of L${of.layer}`;
+  if (over !== "kind") return `averaged over the ${headCountOf(source.atlas, of)} heads of L${of.layer}`;
   const maps = mapsOf({ source, of }, over);
-  const n_heads = maps.reduce((sum, map) => sum + headsOf(source.atlas, map.of), 0);
+  const n_heads = maps.reduce((sum, map) => sum + headCountOf(source.atlas, map.of), 0);
   return `averaged over the ${n_heads} heads of ${maps.length} layers`;
 }
 

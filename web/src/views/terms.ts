@@ -3,7 +3,7 @@
 
 import { cssColour, fraction } from "../colour.ts";
 import { el, svg, tokenAt, tokenText } from "../dom.ts";
-import { visibleText, formatWeight } from "../text.ts";
+import { formatWeight, sentenceCase, visibleText } from "../text.ts";
 import { Choice } from "./choice.ts";
 import { keysOf, queriesOf, type Chosen, type Places, type Scene } from "./scene.ts";
 import type { Terms } from "../source.ts";
@@ -79,7 +79,7 @@ export class TermsView {
   }
 
   private draw(terms: Terms, order: Order): void {
-    this.missing.textContent = terms.missing === "" ? "" : sentenceCase(terms.missing);
+    this.missing.textContent = terms.missing === "" ? "" : sentenceOf(terms.missing);
     this.missing.hidden = terms.missing === "";
     this.steps.hidden = false;
     this.steps.replaceChildren(...stepsOf(terms).map(stepOf));
@@ -217,7 +217,7 @@ function short(number: number): string {
   return String(Number(number.toPrecision(4)));
 }
 
-function sentenceCase(text: string): string {
-  const whole = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+/** The words as a sentence, with its end. */
+function sentenceOf(words: string): string {
+  return sentenceCase(/[.!?]$/.test(words) ? words : `${words}.`);
 }

@@ -4,10 +4,12 @@
 import { el, tokenAt, tokenText } from "../dom.ts";
 import { fraction } from "../colour.ts";
 import { Choice } from "./choice.ts";
-import { directionOf, gapsOf } from "./gaps.ts";
+import { gapsOf } from "./gaps.ts";
 import { averagedOver, sideOf, stripOf, type Over, type Strip } from "./strip.ts";
 import { layerOf } from "../data.ts";
-import { isSelf, keysOf, queriesOf, signsOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
+import { largestSize } from "../pooling.ts";
+import { directionOf } from "../text.ts";
+import { isSelf, keysOf, queriesOf, sampledNote, signsOf, wordsOf, writingOf, written, type Chosen, type Places, type Scene } from "./scene.ts";
 
 export interface TextOptions {
   over: Over;
@@ -62,7 +64,7 @@ export class TextView {
   }
 
   async update(scene: Scene, options: TextOptions, signal: AbortSignal): Promise<void> {
-    Object.assign(this, { scene, options, signal });
+    [this.scene, this.options, this.signal] = [scene, options, signal];
     this.over.set(options.over);
     this.build(scene);
     this.said.replaceChildren(...sentenceOf(scene, options.over));
@@ -100,7 +102,7 @@ export class TextView {
     if (n === 0) return;
     const strip = await stripOf(scene, this.options.over, [0, n], ALL_AT_ONCE, signal);
     if (signal.aborted) return;
-    this.top = strip.values.reduce((top, value) => Math.max(top, Math.abs(value) < Infinity ? Math.abs(value) : 0), 0);
+    this.top = largestSize(strip.values);
     this.drawScale(scene, strip);
     if (n > ALL_AT_ONCE) return;
     for (const block of this.blocks.get(this.shownSide(side)) ?? []) {
@@ -199,14 +201,13 @@ export class TextView {
 
   private drawScale(scene: Scene, strip: Strip): void {
     const signs = signsOf(scene.source.atlas, scene.of.quantity);
-    const sampled = strip.every > 1 ? ` One query in ${strip.every} was read.` : "";
     const log = scene.scale === "log" ? ", logarithmic" : "";
     const end = written(this.top, "positive", layerOf(scene.source.atlas, scene.of)?.unit);
     this.scale.replaceChildren(
       el("span", {}, signs === "either" ? `−${end}` : "0"),
       el("span", { class: signs === "either" ? "ramp either" : "ramp", "aria-hidden": "true" }),
       el("span", {}, signs === "either" ? `+${end}` : end),
-      el("span", { class: "what" }, `${wordsOf(scene.source.atlas, scene.of.quantity)}, up to the largest here${log}.${sampled}`),
+      el("span", { class: "what" }, `${wordsOf(scene.source.atlas, scene.of.quantity)}, up to the largest here${log}.${sampledNote(strip)}`),
     );
   }
 

@@ -3,9 +3,8 @@
 import { cssColour, fraction } from "../colour.ts";
 import type { ItemTree, TreeWord } from "../data.ts";
 import { el, svg, tokenText } from "../dom.ts";
-import { visibleText } from "../text.ts";
+import { directionOf, visibleText } from "../text.ts";
 import { Choice } from "./choice.ts";
-import { directionOf } from "./gaps.ts";
 import { scaleLine } from "./grid.ts";
 import { everyCell, keysOf, placesOfTokens, queriesOf, signsOf, topOf, wordsOf, writingOf, type Chosen, type Scene } from "./scene.ts";
 import type { Look, Stretch, Tile } from "../source.ts";
@@ -63,17 +62,18 @@ export class TreeView {
     const tile = await scene.source.tile(everyCell(scene.of, look, [0, n], [0, n]), signal);
     if (signal.aborted) return;
     const arcs = arcsOf(words, placeOf, tile, options.along);
-    this.draw(scene, words, arcs, topOf(tile));
+    this.draw(scene, words, arcs, tile);
   }
 
-  private draw(scene: Scene, words: readonly TreeWord[], arcs: readonly Arc[], top: number): void {
+  private draw(scene: Scene, words: readonly TreeWord[], arcs: readonly Arc[], tile: Tile): void {
+    const top = topOf(tile);
     const { atlas } = scene.source;
     const signs = signsOf(atlas, scene.of.quantity);
     const scale = scene.scale === "log" ? "log" : "linear";
     const colour = (value: number): string | null => (Number.isNaN(value) ? null : cssColour(fraction(value, top, scale, signs), signs));
     this.drawing.replaceChildren(this.wordsWith(scene, words, arcs, colour));
     this.scale.replaceChildren(scaleLine(top, signs, `${wordsOf(atlas, scene.of.quantity)} between a word and the one it depends on, the sum over its pieces; up to the largest between any two words`));
-    this.said.textContent = countOf(arcs, words.length);
+    this.said.textContent = countOf(arcs, tile.width);
     this.fillList(words, arcs, writingOf(atlas, scene.of));
   }
 
@@ -162,7 +162,7 @@ function withHeights(arcs: Arc[]): Arc[] {
   return arcs;
 }
 
-/** How often a word looks most at what it depends on, itself left out; and what chance would give. */
+/** How often a word looks most at what it depends on, itself left out; and what chance would give among `n_words` that have tokens. */
 export function countOf(arcs: readonly Arc[], n_words: number): string {
   const known = arcs.filter(({ value }) => !Number.isNaN(value));
   if (known.length === 0) return "The map has none of the tree's pairs.";
