@@ -12,7 +12,7 @@ import torch
 import transformers as t
 
 from family_cases import DECODER, Case
-from family_cases_towers import GROUPED, IMAGES, MROPE, as_on_the_hub, flat, nested
+from family_cases_towers import GROUPED, IMAGES, MROPE, as_on_the_hub, as_qwen2_vl_on_the_hub, flat, nested
 
 SEEN = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 6, "patch_size": 2}
 FIRST_PLAIN_ID, LAST_PLAIN_ID = 4, 40  # what lies between is no special token
@@ -73,7 +73,7 @@ def sights() -> list[Case]:
             t.Qwen2VLConfig(text_config=qwen_vl, vision_config=seen_by_qwen2, **IMAGES),
             torch.bfloat16,
             edit=flat,
-            rename=lambda name: name.replace("model.language_model.", "model.").replace("model.visual.", "visual."),
+            rename=as_qwen2_vl_on_the_hub,
         ),
         Case(
             "qwen2.5-vl",

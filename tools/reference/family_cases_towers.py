@@ -72,7 +72,7 @@ def towers() -> list[Case]:
             t.Qwen2VLForConditionalGeneration,
             t.Qwen2VLConfig(text_config=qwen_vl, vision_config=seen_by_qwen2, **IMAGES),
             edit=flat,
-            rename=lambda name: name.replace("model.language_model.", "model.").replace("model.visual.", "visual."),
+            rename=as_qwen2_vl_on_the_hub,
         ),
         Case(
             "qwen2.5-vl-tower",
@@ -112,6 +112,11 @@ def as_on_the_hub(name: str) -> str:
     if name.startswith("lm_head."):
         return f"language_model.{name}"
     return name.removeprefix("model.")
+
+
+def as_qwen2_vl_on_the_hub(name: str) -> str:
+    """Qwen2-VL's files: the text's stack without a name of its own."""
+    return name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
 
 
 def drop(config: dict, *fields: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes tiny packed checkpoints, and the matrices that were packed, for `crates/attlas-model/tests/folders.rs`.
+"""Writes tiny packed checkpoints, and the matrices that were packed, for `crates/attlas-model/tests/packed_weights.rs`.
 
 Numbers are drawn as the small integers or bytes that a method stores, and packed as AutoAWQ, AutoGPTQ and DeepSeek's FP8
 files are, or by compressed-tensors; what they stand for is computed from the integers, never from the packed words.

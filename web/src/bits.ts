@@ -36,6 +36,8 @@ export class BitReader {
   }
 }
 
+const known = new WeakMap<number[], Code>();
+
 /** A canonical Huffman code; `lengths` are the bits of each class, 0 where it does not come. */
 export class Code {
   /** The class, times 16, and the bits of its code, for all that the next bits can be. [2 ** LONGEST] */
@@ -51,6 +53,13 @@ export class Code {
         next = end;
       });
     }
+  }
+
+  /** The code of such lengths; made once for the heads that share them. */
+  static of(lengths: number[]): Code {
+    const code = known.get(lengths) ?? new Code(lengths);
+    known.set(lengths, code);
+    return code;
   }
 
   /** The next class. */

@@ -73,7 +73,7 @@ interface Coded {
 export function* takeWeights(bits: BitReader, { lengths, signed = false }: Coded, n_rows: number, n_columns: number, unit = 1): Work<Float32Array> {
   const weights = new Float32Array(n_rows * n_columns);
   const all = allWeights();
-  const code = new Code(lengths);
+  const code = Code.of(lengths);
   const n_bits = 32 - Math.clz32(n_columns);
   let paid = 0;
   for (let row = 0; row < n_rows; row++) {

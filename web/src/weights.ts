@@ -44,24 +44,25 @@ export function* headMap(carried: Carried, item: number, layer: Layer, head: num
   const sink = new Float32Array(n_queries);
   const score = layer.scoring?.sinks?.[head] ?? -Infinity;
   if (score > -Infinity && lse !== null) for (let q = 0; q < n_queries; q++) sink[q] = Math.exp(score - lse[q]!);
-  const map = { n_queries, n_keys, from, to, lse, sink, rounding: null };
+  let weights: Float32Array;
+  let rounding: Float32Array | null = null;
   switch (stored.storage) {
-    case "dense": {
-      const weights = new Float32Array(carried.numbers, stored.weights + 4 * head * n_queries * n_keys, n_queries * n_keys);
-      return { ...map, weights };
-    }
+    case "dense":
+      weights = new Float32Array(carried.numbers, stored.weights + 4 * head * n_queries * n_keys, n_queries * n_keys);
+      break;
     case "coded": {
-      const reader = new BitReader(carried.numbers, stored.heads[head]!);
-      const weights = yield* takeWeights(reader, stored, n_queries, n_keys, layer.unit);
+      weights = yield* takeWeights(new BitReader(carried.numbers, stored.heads[head]!), stored, n_queries, n_keys, layer.unit);
       const sums = stored.sums === null ? null : new Float32Array(carried.numbers, stored.sums + 4 * head * n_queries, n_queries);
       // a layer of another quantity has no sums to be right in
-      return { ...map, weights, rounding: quantityOf(layer) === "weight" ? roundingOf(weights, sums, sink) : null };
+      if (quantityOf(layer) === "weight") rounding = roundingOf(weights, sums, sink);
+      break;
     }
     case "factored": {
       const rows = rowsOf(carried.numbers, stored.groups, layer, head, n_queries, n_keys);
-      return { ...map, weights: yield* factoredWeights(layer, head, queries, keys, rows, { ...map, lse: lse! }, wanted) };
+      weights = yield* factoredWeights(layer, head, queries, keys, rows, { from, to, lse: lse! }, wanted);
     }
   }
+  return { n_queries, n_keys, weights, from, to, lse, sink, rounding };
 }
 
 /** Where the tokens of both axes stand in the text, padding included. */

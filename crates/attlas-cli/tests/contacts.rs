@@ -53,6 +53,17 @@ fn the_models_regression_gives_every_pair_a_probability_and_the_table_begins_wit
 }
 
 #[test]
+fn a_protein_without_two_residues_so_far_apart_is_said_to_have_no_pair() {
+    let (folder, model) = (folder(), family("esm"));
+    let run = contacts(&folder, &["MKTAY", "--model", &model]);
+    let table = &run.succeeds().stdout;
+    assert!(table.contains("No two of 5 residues are 6 or more apart; --apart 1 shows pairs of all."), "{table}");
+    assert!(!table.contains("probability of a contact"), "{table}");
+    assert!(rows(&contacts(&folder, &["MKTAY", "--model", &model, "--json"])).is_empty());
+    assert_eq!(rows(&contacts(&folder, &["MKTAY", "--model", &model, "--json", "--apart", "1"])).len(), 10);
+}
+
+#[test]
 fn a_recording_holds_no_regression_and_shows_one_head() {
     let (folder, model) = (folder(), family("esm"));
     Command::new(["record", PROTEIN, "--model", &model, "-o", "run.safetensors"]).in_folder(&folder).run().succeeds();

@@ -119,6 +119,11 @@ fn placeholders_and_images_that_do_not_fit_are_told_in_a_sentence() {
     record(&[&["what <image> is <image> ?"], &twice[..]].concat()).succeeds();
     let second = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--image-number", "1", "-o", "p.svg"];
     run(&folder, &second).succeeds();
+    // a patch of the second image sees the first; one of the first stands before the second
+    run(&folder, &[&second[..], &["--query", "r0c1#2"]].concat()).succeeds();
+    let svg = fs::read_to_string(folder.path().join("p.svg")).expect("the picture");
+    assert!(svg.contains("what r0c1#2 looks at"), "{svg}");
+    run(&folder, &[&second[..], &["--query", "r0c1"]].concat()).says(2, "--query r0c1: stands before the image");
     record(&["what <image> ?", "this ?", "--image", "photo.png"]).says(2, "--image is for one text at a time");
     let embedded = ["record", "The cat.", "--image", "photo.png", "-o", "run.safetensors"];
     run(&folder, &embedded).says(3, "reads texts alone here, and --image gives it an image");

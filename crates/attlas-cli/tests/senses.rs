@@ -47,6 +47,28 @@ fn an_image_is_recorded_and_a_row_is_drawn_over_it() {
 }
 
 #[test]
+fn an_image_smaller_than_what_is_cut_out_of_its_middle_is_recorded_and_drawn_with_black_around_it() {
+    let folder = workplace(
+        "vit",
+        r#"{"size": {"height": 6, "width": 8}, "do_center_crop": true, "crop_size": {"height": 12, "width": 12}}"#,
+    );
+    let record = ["record", "photo.png", "--model", "model", "-o", "run.safetensors"];
+    Command::new(record).in_folder(&folder).run().succeeds();
+    let draw = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--query", "r1c1", "-o", "p.svg"];
+    Command::new(draw).in_folder(&folder).run().succeeds();
+    let svg = fs::read_to_string(folder.path().join("p.svg")).expect("the picture");
+    assert!(svg.contains("what r1c1 looks at"), "{svg}");
+    // an image that the model does not read is refused with the file that has it prepared so
+    let larger = r#"{"size": {"height": 16, "width": 16}}"#;
+    fs::write(folder.path().join("model/preprocessor_config.json"), larger).expect("a file");
+    let refused = Command::new(record).in_folder(&folder).run();
+    refused.fails(3);
+    let words =
+        ["photo.png: as ", "preprocessor_config.json has it prepared, the image has 3 colours and 16 × 16 pixels"];
+    assert!(words.iter().all(|words| refused.stderr.contains(words)), "{}", refused.stderr);
+}
+
+#[test]
 fn object_queries_say_what_they_found_and_where_they_look() {
     let detr = r#"{"image_processor_type": "DetrImageProcessor", "size": {"shortest_edge": 18, "longest_edge": 60}}"#;
     let folder = workplace("detr", detr);
@@ -67,7 +89,13 @@ fn object_queries_say_what_they_found_and_where_they_look() {
     draw("r0c1").succeeds();
     let svg = fs::read_to_string(folder.path().join("look.svg")).expect("the picture");
     assert!(svg.contains("what r0c1 looks at"), "{svg}");
-    assert!(draw("7").fails(2).contains("--query 7"));
+    let there_are = "there are r0c0 to r2c2 of encoder attention, and 5 tokens, q0 to q4 of cross attention";
+    assert!(draw("7").fails(2).ends_with(&format!("--query 7: {there_are}")));
+    let words = ["draw", "patches", "run.safetensors", "--image", "photo.png", "--kind", "encoder", "--query", "q3"];
+    let run = Command::new(words.into_iter().chain(["-o", "look.svg"])).in_folder(&folder).run();
+    assert!(
+        run.fails(2).ends_with("--query q3: is a query of cross attention, not of encoder attention: --kind cross")
+    );
     let words = ["record", "photo.png", "--model", "model", "--target", "a cat", "-o", "other.safetensors"];
     let refused = Command::new(words).in_folder(&folder).run();
     assert!(refused.fails(2).contains("looks for objects and writes no text: leave out --target"));
@@ -85,6 +113,15 @@ fn a_sound_is_recorded_with_its_transcript() {
         run.stdout
     );
     assert!(run.stderr.contains("resampled from 16000 to 4480"), "{}", run.stderr);
+    // a spectrogram that the model does not read is refused by the file that asks for it
+    let other = r#"{"feature_size": 9, "sampling_rate": 4480, "chunk_length": 1}"#;
+    fs::write(folder.path().join("model/preprocessor_config.json"), other).expect("a file");
+    let run = Command::new(words).in_folder(&folder).run();
+    assert!(
+        run.fails(3).contains("preprocessor_config.json: (feature_size, chunk_length, hop_length)"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

@@ -6,27 +6,26 @@ use std::sync::Arc;
 use attlas::analysis::spoken::MEDIAN_WIDTH;
 use attlas::{HeadId, Item, TokenRole, Tokens};
 use attlas_kernels::Precision;
-use sha2::{Digest, Sha256};
 
-use crate::block::pass::hex;
 use crate::block::weights::Transformer;
 use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Filling, Length, Reads, alignment_heads, median_width};
 use crate::family::{self, Family, Tower};
-use crate::folder::Folder;
+use crate::folder::{Folder, name_of, revision};
 use crate::known_words::KnownWords;
 use crate::modules::{Sentences, transformer_of};
 use crate::run::input::Side;
 use crate::run::languages::Languages;
 use crate::run::loops::Loops;
 use crate::run::objects::labels;
+use crate::run::words::UnknownWords;
 use crate::senses::audio::{Listening, tags};
 use crate::senses::image::Preparation;
 use crate::sight::Sight;
 use crate::tokenizer::Tokenizer;
+use crate::weights::Checkpoint;
 use crate::weights::adapter::Adapter;
 use crate::weights::gguf::Gguf;
-use crate::weights::{Checkpoint, read_small_file};
 use crate::{Error, load};
 
 /// A Transformer that is ready to run.
@@ -50,6 +49,8 @@ pub struct Model {
     pub(crate) known_words: Option<Arc<KnownWords>>,
     /// What becomes of a greedy generation that repeats itself.
     pub(crate) loops: Loops,
+    /// What becomes of one with a word that the model does not know.
+    pub(crate) unknown_words: UnknownWords,
     /// The languages that were chosen, and those that can be.
     pub(crate) languages: Languages,
     /// Heads of cross-attention that are known to align.
@@ -93,9 +94,6 @@ pub struct LoadOptions {
     /// Whether a model that reads texts with images in them is loaded with what images go through. Without it, it reads texts alone.
     pub images: bool,
 }
-
-/// Weights files up to this size are hashed for the provenance; it takes a tenth of a second or so.
-const MAX_HASHED_BYTES: u64 = 64 << 20;
 
 impl Model {
     /// Loads a model folder: config.json, weights, and a tokenizer if there is one; or a `.gguf` file, which holds all three. Of
@@ -143,16 +141,11 @@ impl Model {
         if texts.join("target.spm").exists() && !texts.join("tokenizer.json").exists() {
             model.target_tokenizer = Some(Arc::new(Tokenizer::load_target(texts)?));
         }
-        if model.reads_images() || model.reads_sounds() {
-            let preprocessor = found.preprocessor()?;
-            let read = preprocessor.as_ref();
-            model.preparation = read.filter(|_| model.reads_images()).map(Preparation::read).transpose()?;
-            model.listening = read.filter(|_| model.reads_sounds()).map(Listening::read).transpose()?;
-        }
+        model.prepare_as(&found)?;
         model.sentences = Sentences::read(&home)?;
         model.known_words = KnownWords::in_folder(&home)?.map(Arc::new);
         model.has_text_tower = has_text_tower;
-        model.name = folder_name(folder, found.config.text("_name_or_path").ok().flatten());
+        model.name = name_of(folder, found.config.text("_name_or_path").ok().flatten());
         model.revision = revision(folder, &found.checkpoint);
         model.image_token = family::sight(&found.config).ok().flatten().map(|plan| plan.image_token);
         model.sight = sight.map(|sight| Arc::new(sight.named(&model.name)));
@@ -172,7 +165,7 @@ impl Model {
         } else if gguf.text("tokenizer.ggml.model").is_some_and(|kind| kind != "no_vocab") {
             model.set_tokenizer(Some(Tokenizer::from_gguf(&gguf)?));
         }
-        model.name = folder_name(path, None);
+        model.name = name_of(path, None);
         model.revision = revision(path, &checkpoint);
         Ok(model)
     }
@@ -209,6 +202,7 @@ impl Model {
             training: None,
             known_words: None,
             loops: Loops::Keep,
+            unknown_words: UnknownWords::Keep,
             languages: Languages::default(),
             alignment_heads,
             median_width,
@@ -220,6 +214,17 @@ impl Model {
             sight: None,
             sentences: Sentences::default(),
         })
+    }
+
+    /// Prepares images and sounds as the folder says, where the model reads any.
+    fn prepare_as(&mut self, folder: &Folder) -> Result<(), Error> {
+        if self.reads_images() {
+            self.preparation = folder.preprocessor()?.as_ref().map(Preparation::read).transpose()?;
+        }
+        if self.reads_sounds() {
+            self.listening = folder.preprocessor()?.as_ref().map(Listening::read).transpose()?;
+        }
+        Ok(())
     }
 
     /// Fills texts of one length with the padding token that the tokenizer's folder names, where the configuration names none.
@@ -263,13 +268,20 @@ impl Model {
     /// Names the model and what it was trained on.
     pub(crate) fn described(self, name: &str, revision: String, training: Training, words: KnownWords) -> Model {
         let known_words = Some(Arc::new(words));
-        Model { name: name.to_owned(), revision, training: Some(training), known_words, loops: Loops::Cut, ..self }
+        let (loops, unknown_words) = (Loops::Cut, UnknownWords::Avoid);
+        Model { name: name.to_owned(), revision, training: Some(training), known_words, loops, unknown_words, ..self }
     }
 
     /// Chooses what becomes of a greedy generation that repeats itself. It goes on, as that of other programs does, unless
     /// the model is the embedded one.
     pub fn set_loops(&mut self, loops: Loops) {
         self.loops = loops;
+    }
+
+    /// Chooses what becomes of a greedy generation with a word that the model does not know. It stays, as with other programs,
+    /// unless the model is the embedded one; and where nobody knows the words of the training targets.
+    pub fn set_unknown_words(&mut self, unknown_words: UnknownWords) {
+        self.unknown_words = unknown_words;
     }
 
     /// Whether the model was trained on single sentences, so that those of a longer text are best run one by one.
@@ -510,92 +522,4 @@ fn read_generation(architecture: &mut Architecture, generation: &ConfigFile) -> 
         }
     }
     Ok(())
-}
-
-/// The name of a folder; in the hub's cache, the repository's name. One that says nothing, such as `model`, gives way to the
-/// name that the configuration says, else it has its parent's before it.
-fn folder_name(folder: &Path, configured: Option<&str>) -> String {
-    let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let part = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    if let Some((repository, _)) = hub_place(&full) {
-        return repository;
-    }
-    let Some(name) = part(&full) else { return folder.display().to_string() };
-    if !says_nothing(&name) {
-        return name;
-    }
-    configured.and_then(configured_name).unwrap_or_else(|| match full.parent().and_then(part) {
-        Some(parent) => format!("{parent}/{name}"),
-        None => name,
-    })
-}
-
-/// Names that many folders of models have.
-fn says_nothing(name: &str) -> bool {
-    const PLAIN: [&str; 12] = [
-        "",
-        ".",
-        "..",
-        "model",
-        "models",
-        "checkpoint",
-        "final",
-        "best",
-        "output",
-        "outputs",
-        "merged",
-        "pytorch_model",
-    ];
-    let name = name.to_ascii_lowercase();
-    PLAIN.contains(&name.as_str()) || name.strip_prefix("checkpoint-").is_some_and(|n| n.parse::<u64>().is_ok())
-}
-
-/// The name in a configuration's `_name_or_path`: `ORG/NAME`, or the last part of a path; `None` where it says nothing.
-fn configured_name(path: &str) -> Option<String> {
-    const LONGEST: usize = 96;
-    let parts: Vec<&str> = path.split(['/', '\\']).collect();
-    let name = match parts.as_slice() {
-        [org, name] if !org.is_empty() && !says_nothing(org) && !says_nothing(name) => format!("{org}/{name}"),
-        parts => (*parts.iter().rfind(|part| !part.is_empty())?).to_owned(),
-    };
-    (!says_nothing(&name) && name.len() <= LONGEST).then_some(name)
-}
-
-/// Repository and revision of a folder inside the hub's cache: `models--ORG--NAME/snapshots/REVISION`.
-fn hub_place(folder: &Path) -> Option<(String, String)> {
-    let revision = folder.file_name()?.to_str()?;
-    let snapshots = folder.parent()?;
-    let repository = snapshots.parent()?.file_name()?.to_str()?;
-    if snapshots.file_name()? != "snapshots" {
-        return None;
-    }
-    Some((repository.strip_prefix("models--")?.replace("--", "/"), revision.to_owned()))
-}
-
-/// The hub's revision; else the SHA-256 of a weights file that is small enough to hash; else nothing.
-fn revision(folder: &Path, checkpoint: &Checkpoint) -> String {
-    let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    if let Some((_, revision)) = hub_place(&full) {
-        return revision;
-    }
-    match read_small_file(checkpoint.path(), MAX_HASHED_BYTES) {
-        Ok(bytes) => format!("sha256:{}", hex(&Sha256::digest(bytes))),
-        Err(_) => String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_whose_name_says_nothing_is_named_by_its_configuration_or_with_its_parent() {
-        let name = |folder: &str, configured| folder_name(Path::new(folder), configured);
-        assert_eq!(name("/none/my-bert", Some("google/bert")), "my-bert");
-        assert_eq!(name("/none/sentiment/model", None), "sentiment/model");
-        assert_eq!(name("/none/sentiment/checkpoint-500", Some("./model")), "sentiment/checkpoint-500");
-        assert_eq!(name("/none/model", Some("openai/whisper-tiny")), "openai/whisper-tiny");
-        assert_eq!(name("/none/model", Some("/home/somebody/runs/tiny-gpt/")), "tiny-gpt");
-        assert_eq!(name("/none/models--org--small/snapshots/abc", Some("other")), "org/small");
-    }
 }

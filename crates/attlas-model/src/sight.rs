@@ -266,7 +266,8 @@ impl Model {
     }
 }
 
-/// The tokens with as many in the place of each placeholder as its image has rows; what and where they are goes to `seen`.
+/// The tokens with as many in the place of each placeholder as its image has rows; what and where they are goes to `seen`. Rows of the
+/// second image are called `r0c0#2`, and so on.
 fn expanded(tokens: Tokens, image_token: u32, looks: &[Look], seen: &mut Seen) -> Tokens {
     let mut looks = looks.iter();
     let mut all: Vec<Token> = Vec::with_capacity(tokens.tokens.len());
@@ -283,6 +284,7 @@ fn expanded(tokens: Tokens, image_token: u32, looks: &[Look], seen: &mut Seen) -
         looks.next();
         let start = all.len();
         let n = rows.shape.first().copied().unwrap_or(0);
+        let of_image = if seen.grids.is_empty() { String::new() } else { format!("#{}", seen.grids.len() + 1) };
         seen.tokens.extend(start..start + n);
         seen.grids.push(PatchGrid { first: start + grid.first, ..grid.clone() });
         for row in 0..n {
@@ -291,9 +293,13 @@ fn expanded(tokens: Tokens, image_token: u32, looks: &[Look], seen: &mut Seen) -
                 Some(place) => Token {
                     id: Some(image_token),
                     word: Some(word),
-                    ..Token::labelled(format!("r{}c{}", place / grid.columns, place % grid.columns))
+                    ..Token::labelled(format!("r{}c{}{of_image}", place / grid.columns, place % grid.columns))
                 },
-                None => Token { id: Some(image_token), role: TokenRole::Special, ..Token::labelled("CLS") },
+                None => Token {
+                    id: Some(image_token),
+                    role: TokenRole::Special,
+                    ..Token::labelled(format!("CLS{of_image}"))
+                },
             });
             if place.is_some() {
                 word += 1;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attlas_model::{Decoding, Input, Model, RunOptions, Side};
-use common::data;
+use common::{data, refusal};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -65,12 +65,6 @@ impl Folder {
         folder.write();
         folder.refusal()
     }
-}
-
-fn refusal(path: &Path) -> String {
-    let message = Model::load(path).expect_err("a refusal").to_string();
-    assert!(!message.contains('\n'), "one sentence: {message}");
-    message.replace(&path.display().to_string(), "DIR")
 }
 
 #[test]
@@ -146,6 +140,17 @@ fn an_enormous_size_is_refused_by_the_tensors_shape_and_not_by_the_allocator() {
         message.contains("has shape [64, 32], but config.json asks for [16777216, 32] (d_ff is 16777216)"),
         "{message}"
     );
+}
+
+#[test]
+fn a_convolution_of_positions_without_a_direction_is_refused_by_its_step() {
+    let mut folder = Folder::of(&data("families/wav2vec2"));
+    let name = "wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original1";
+    // [16, 4, 4]: the third step of each kernel
+    let (_, _, bytes) = folder.tensors.get_mut(name).expect("directions");
+    bytes.chunks_exact_mut(16).for_each(|kernel| kernel[8..12].fill(0));
+    folder.write();
+    assert!(folder.refusal().contains(&format!("{name} has no direction at step 2 of its kernel")));
 }
 
 #[test]

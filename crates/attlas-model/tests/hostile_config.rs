@@ -184,15 +184,26 @@ fn rotary_positions_that_would_turn_an_odd_number_of_columns_are_refused_by_fiel
 }
 
 #[test]
-fn strides_whose_product_is_no_size_are_refused_by_field() {
+fn sizes_of_convolutions_that_cannot_be_are_refused_by_field() {
     let _alone = alone();
     let case = data("families").join("wav2vec2-stable");
     let config = std::fs::read(case.join("config.json")).expect("config.json");
     let mut config: Value = serde_json::from_slice(&config).expect("JSON");
     let folder = with_weights_of(&case);
+    let refused = |config: &Value| {
+        std::fs::write(folder.path().join("config.json"), config.to_string()).expect("a file");
+        Model::load(folder.path()).expect_err("a refusal").to_string()
+    };
+    for sizes in [json!([]), json!([0, 8]), json!([8, 8193]), json!("8"), json!([1.5])] {
+        let mut config = config.clone();
+        config["conv_dim"] = sizes.clone();
+        let message = refused(&config);
+        let said =
+            format!("config.json: conv_dim is {sizes}, but must be a list of 1 to 64 whole numbers from 1 to 8192");
+        assert!(message.contains(&said), "{message}");
+    }
     config["conv_stride"] = json!([8192, 8192]);
-    std::fs::write(folder.path().join("config.json"), config.to_string()).expect("a file");
-    let message = Model::load(folder.path()).expect_err("a refusal").to_string();
+    let message = refused(&config);
     assert!(
         message.contains("config.json: conv_stride is [8192, 8192], so a hidden state would be 67108864"),
         "{message}"

@@ -3,7 +3,10 @@
 mod common;
 
 use attlas::TokenRole;
-use attlas_model::{Decoding, KNOWN_WORDS_FILE, KnownWords, Loops, Model, Pass, Run, RunOptions, Site, sentences};
+use attlas::recording::Method;
+use attlas_model::{
+    Decoding, KNOWN_WORDS_FILE, KnownWords, Loops, Model, Pass, Run, RunOptions, Site, UnknownWords, sentences,
+};
 use common::data;
 
 /// A small model with random weights, which soon repeats itself, in a folder of its own.
@@ -83,6 +86,51 @@ fn a_generated_word_is_known_by_the_folders_words_or_by_the_source() {
     let given = known.input(text, Some("mat cat")).expect("tokens");
     let run = known.run(&[given], &RunOptions::default()).expect("a run");
     assert!(run.recording.items[0].unknown_words.is_empty());
+}
+
+#[test]
+fn the_best_text_of_known_words_takes_the_place_of_one_with_an_unknown_word() {
+    let mut model = Model::embedded().expect("it is built in");
+    let (spelled, known) = ("Attention is what every student needs.", "The cat sat on the mat.");
+    model.set_unknown_words(UnknownWords::Keep);
+    let kept = generate(&model, &[spelled]);
+    let item = &kept.recording.items[0];
+    let unknown: Vec<&str> = item.unknown_words.iter().map(|span| &item.target.text[span.clone()]).collect();
+    assert!(!unknown.is_empty() && item.avoided_words.is_empty(), "{}: {unknown:?}", item.target.text);
+    let plain = generate(&model, &[known]);
+    model.set_unknown_words(UnknownWords::Avoid);
+    let avoided = generate(&model, &[spelled]);
+    let item = &avoided.recording.items[0];
+    assert_eq!(
+        (item.avoided_words.iter().map(String::as_str).collect::<Vec<_>>(), &item.unknown_words[..]),
+        (unknown, &[][..])
+    );
+    assert_eq!(item.target.text, avoided.generated[0].text);
+    assert_eq!(avoided.recording.provenance.method, Method::Beam);
+    let said = format!("\"{}\" is what the likeliest tokens spelled", item.avoided_words[0]);
+    assert!(item.remarks().iter().any(|remark| remark.starts_with(&said)), "{:?}", item.remarks());
+    // what was recorded is of the text that took the place
+    let again = model.input(spelled, Some(&item.target.text)).expect("tokens");
+    let again = model.run(&[again], &RunOptions::default()).expect("a run");
+    assert_eq!(again.recording.layers, avoided.recording.layers);
+    // words that are known are the likeliest, as before, also beside a text that was replaced
+    assert_eq!(generate(&model, &[known]).recording, plain.recording);
+    let both = generate(&model, &[known, spelled]);
+    assert_eq!(both.generated[0].text, plain.generated[0].text);
+    assert_eq!(both.generated[1].text, avoided.generated[0].text);
+    assert_eq!(both.recording.provenance.method, Method::Greedy);
+    assert_eq!(both.recording.items[1].avoided_words, item.avoided_words);
+}
+
+#[test]
+fn a_text_stays_where_no_text_of_known_words_is_found() {
+    let text = "the cat sat on the mat";
+    let mut model = random(Some(&KnownWords::of(["another"])));
+    let kept = generate(&model, &[text]);
+    model.set_unknown_words(UnknownWords::Avoid);
+    let avoided = generate(&model, &[text]);
+    assert_eq!(avoided.recording, kept.recording);
+    assert!(!kept.recording.items[0].unknown_words.is_empty());
 }
 
 #[test]

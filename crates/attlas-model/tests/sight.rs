@@ -86,7 +86,7 @@ fn a_recording_knows_where_patches_stand_and_its_tower_stands_beside() {
     assert_eq!(read.drop_stacks(), ["vision", "vision-2"]);
     let item = &read.items[0];
     let labels: Vec<&str> = item.target.labels().collect();
-    assert_eq!(labels, ["5", "r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2", "6", "7", "r0c0", "8"]);
+    assert_eq!(labels, ["5", "r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2", "6", "7", "r0c0#2", "8"]);
     let grids: Vec<_> = item.target_images().iter().map(|grid| (grid.first, grid.rows, grid.columns)).collect();
     assert_eq!(grids, [(1, 2, 3), (9, 1, 1)]);
     let spans = analysis::roles(item, read.layer(Kind::Decoder, 1).expect("a layer"));

@@ -79,6 +79,7 @@ impl<T> Raise<T> for Result<T, attlas_model::Error> {
                     Class::Format
                 }
                 Error::Limit(_) => Class::Limit,
+                Error::NoHeads(_) => Class::Missing,
                 _ => Class::Error,
             };
             exception(class, error.to_string())

@@ -104,6 +104,30 @@ def kernel_of_heads(q: Any, k: Any, v: Any) -> Any:
     return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
 
 
+def softmax_of_heads_before_texts(q: Any, k: Any, v: Any) -> Any:
+    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+    return (soft(scores(q, k)) @ v).transpose(0, 1)
+
+
+def softmax_of_heads(q: Any, k: Any, v: Any) -> Any:
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return (soft(scores(q, k)) @ v).transpose(1, 2)
+
+
+def in_rows_of_heads(attend: Attend) -> Attend:
+    """Texts and heads as one axis, all texts of a head before those of the next."""
+
+    def attended(q: Any, k: Any, v: Any) -> Any:
+        context = attend(*(x.transpose(0, 1).flatten(0, 1) for x in (q, k, v)))
+        return context.unflatten(0, (q.shape[1], q.shape[0])).transpose(0, 1)
+
+    return attended
+
+
+def of_rows(q: Any, k: Any, v: Any) -> Any:
+    return soft(q @ k.transpose(1, 2) * SCALE) @ v
+
+
 def two_maps_a_head(q: Any, k: Any, v: Any) -> Any:
     one, other = soft(torch.cat([scores(q, k), scores(k, q)], 1)).chunk(2, 1)
     return (one - other / 2) @ v
@@ -121,6 +145,12 @@ def as_many_keys_as_texts(q: Any, k: Any, v: Any) -> Any:
         (lambda q, k, v: heads_before_texts(q, k, v), 1, N_HEADS, "heads before texts"),
         (kernel_of_heads_before_texts, N_TEXTS, N_TOKENS, "heads before texts"),
         (kernel_of_heads, N_TEXTS, N_TOKENS, "attends from heads to heads"),
+        (kernel_of_heads, N_TEXTS, N_HEADS, "attends from heads to heads"),
+        (softmax_of_heads, N_TEXTS, N_HEADS, "attends from heads to heads"),
+        (kernel_of_heads_before_texts, N_HEADS, N_TOKENS, "heads before texts"),
+        (softmax_of_heads_before_texts, N_HEADS, N_TOKENS, "heads before texts"),
+        (in_rows_of_heads(of_rows), N_TEXTS, N_TOKENS, "heads before texts"),
+        (in_rows_of_heads(F.scaled_dot_product_attention), N_TEXTS, N_TOKENS, "heads before texts"),
         (two_maps_a_head, 1, N_HEADS, "with its 4 heads"),
         (as_many_keys_as_texts, N_TEXTS, N_TOKENS, "none of the tokens"),
     ],
@@ -135,6 +165,47 @@ def test_texts_heads_and_queries_are_told_apart_without_a_number_of_heads(attend
     recording, queries, keys = captured(attend)
     assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE
     assert "not checked" not in repr(recording)
+
+
+def plain_softmax(q: Any, k: Any, v: Any) -> Any:
+    return soft(scores(q, k)) @ v
+
+
+def softmax_by_einsum(q: Any, k: Any, v: Any) -> Any:
+    return torch.einsum("bhqk,bhkd->bqhd", soft(scores(q, k)), v).transpose(1, 2)
+
+
+ATTENDS: list[Attend] = [
+    plain_softmax, softmax_by_einsum, F.scaled_dot_product_attention, softmax_of_rows, kernel_of_rows, both_transposed, turned_by_einsum
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("attend", ATTENDS)
+@pytest.mark.parametrize(("n_texts", "n_tokens"), [(N_HEADS, N_TOKENS), (N_TEXTS, N_HEADS), (N_HEADS, N_HEADS)])
+@pytest.mark.parametrize("of", [OwnAttention, CountedAttention])
+def test_as_many_texts_or_tokens_as_heads_are_told_apart_by_what_becomes_of_them(
+    attend: Attend, n_texts: int, n_tokens: int, of: type[OwnAttention]
+) -> None:
+    torch.manual_seed(0)
+    attention, x = of(attend), torch.randn(n_texts, n_tokens, 16)
+    queries, keys, _ = attention.parts(x).detach()
+    recording = attlas.capture(nn.Sequential(attention).eval(), (x,))
+    assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE
+    assert "assumed" not in repr(recording)
+
+
+@pytest.mark.parametrize("attend", [kernel_of_heads, softmax_of_heads])
+def test_a_forgotten_transpose_is_seen_where_nothing_says_how_many_heads_there_are(attend: Attend) -> None:
+    with pytest.raises(attlas.CaptureError, match="attends from heads to heads"):
+        captured(attend)
+
+
+def test_an_order_of_axes_that_nothing_shows_is_said_to_be_assumed() -> None:
+    recording, queries, keys = captured(lambda q, k, v: 1.5 * F.scaled_dot_product_attention(q, k, v), n_texts=N_HEADS)
+    assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE
+    assert "the order of axes was assumed" in repr(recording)
+    (note,) = (note for note in recording.provenance.notes if "assumed" in note)
+    assert "encoder layer 0 is read as [texts, heads, tokens, width]" in note and "capture another number of texts" in note
 
 
 def test_dot_products_in_a_module_of_their_own_have_the_heads_of_the_module_that_projects() -> None:
@@ -245,10 +316,87 @@ def test_dropout_is_in_the_line() -> None:
     assert repr(recording).endswith(" · dropout was on>")
 
 
-@pytest.mark.parametrize("family", ["deberta", "bloom", "gpt_neo"])
-def test_a_text_of_one_token_has_a_map_of_one_weight(family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "kind"), [("bert", "encoder"), ("deberta", "encoder"), ("bloom", "decoder"), ("gpt_neo", "decoder"), ("llama", "decoder")]
+)
+def test_a_text_of_one_token_has_a_map_of_one_weight_of_its_model_s_kind(family: str, kind: str) -> None:
     for layer in attlas.capture(MODELS[family](), ids(1, 1)).layers:
+        assert layer.kind == kind
         assert (layer.weights() == 1).all() and layer.weights().shape[2:] == (1, 1)
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta"])
+def test_an_encoder_whose_only_text_is_padded_on_the_right_is_an_encoder(family: str) -> None:
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0]])
+    assert attlas.capture(MODELS[family](), {"input_ids": ids(1, 6), "attention_mask": mask}).kinds == ("encoder",)
+
+
+def test_a_layer_of_pytorch_whose_only_text_is_padded_is_an_encoder_s() -> None:
+    model, padding = nn.TransformerEncoderLayer(16, 4, 16, batch_first=True).eval(), torch.tensor([[False] * 4 + [True] * 2])
+    assert attlas.capture(model, {"src": torch.randn(1, N_TOKENS, 16), "src_key_padding_mask": padding}).kinds == ("encoder",)
+
+
+def of_softmax(q: Any, k: Any, v: Any, mask: Any) -> Any:
+    return soft(scores(q, k) + mask) @ v
+
+
+def of_kernel(q: Any, k: Any, v: Any, mask: Any) -> Any:
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+@pytest.mark.parametrize("door", [of_softmax, of_kernel])
+def test_a_layer_is_of_the_same_kind_whichever_function_it_calls(door: Callable[[Any, Any, Any, Any], Any]) -> None:
+    hidden, none = torch.full((N_TOKENS, N_TOKENS), -1e9), torch.zeros(1, 1)
+    prefix = hidden.triu(1)
+    prefix[:3, :3] = 0  # all of it is seen from all of it
+    neighbours = hidden.triu(2) + hidden.tril(-2)
+    for kind, n_keys, mask in (
+        ("encoder", N_TOKENS, none),
+        ("encoder", N_TOKENS, neighbours),
+        ("encoder", 3, none),  # keys that it made of several tokens itself
+        ("decoder", N_TOKENS, hidden.triu(1)),
+        ("decoder", N_TOKENS, prefix),
+    ):
+
+        def attend(q: Any, k: Any, v: Any) -> Any:
+            n_pooled = N_TOKENS // n_keys
+            k, v = (x.unflatten(2, (n_keys, n_pooled)).mean(3) for x in (k, v))
+            return door(q, k, v, mask.expand(N_TOKENS, n_keys))
+
+        recording, _, _ = captured(attend)
+        assert [(layer.kind, layer.n_keys) for layer in recording.layers] == [(kind, n_keys)]
+
+
+class OfPyTorch(nn.MultiheadAttention):
+    """As `QueriesAndMemory`, by PyTorch's own."""
+
+    def __init__(self) -> None:
+        super().__init__(16, N_HEADS, batch_first=True)
+
+    def forward(self, *three: Any) -> Any:  # type: ignore[override]
+        return super().forward(*three, need_weights=False)[0]
+
+
+@pytest.mark.parametrize("door", ["softmax", "kernel", "PyTorch's"])
+@pytest.mark.parametrize(
+    ("name", "looks_at_itself", "kind"),
+    [("multihead_attn", True, "encoder"), ("multihead_attn", False, "cross"), ("attn", False, "cross"), ("cross_attn", True, "cross")],
+)
+def test_a_kind_is_told_by_name_and_inputs_at_every_door(door: str, name: str, looks_at_itself: bool, kind: str) -> None:
+    class Attention(QueriesAndMemory):
+        pass
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.add_module(name, OfPyTorch() if door == "PyTorch's" else Attention(door == "kernel"))
+
+        def forward(self, x: Any, memory: Any) -> Any:
+            memory = x if looks_at_itself else memory
+            return x + self.get_submodule(name)(x, memory, memory)
+
+    recording = attlas.capture(Layer().eval(), (torch.randn(2, N_TOKENS, 16), torch.randn(2, N_TOKENS, 16)))
+    assert recording.kinds == (kind,)
 
 
 def test_a_generation_without_a_cache_is_refused_where_a_softmax_alone_is_seen() -> None:
@@ -271,82 +419,6 @@ def test_an_encoder_whose_weights_are_all_alike_is_none_that_looks_back() -> Non
 def test_a_module_called_attention_with_one_matrix_is_not_missed() -> None:
     model = made("MobileBertModel", **{**SMALL, "intermediate_size": 32}, embedding_size=16, intra_bottleneck_size=32)
     assert "not captured" not in repr(attlas.capture(model, ids(1, 5)))
-
-
-class Head(nn.Module):
-    """One head, a module of its own, that sees no later token."""
-
-    def __init__(self, kernel: bool) -> None:
-        super().__init__()
-        self.kernel = kernel
-        self.key, self.query, self.value = (nn.Linear(16, 4, bias=False) for _ in range(3))
-
-    def forward(self, x: Any) -> Any:
-        if self.kernel:
-            return F.scaled_dot_product_attention(self.query(x)[:, None], self.key(x)[:, None], self.value(x)[:, None], is_causal=True)[:, 0]
-        return self.weights(x) @ self.value(x)
-
-    def weights(self, x: Any) -> Any:
-        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
-        return soft((self.query(x) @ self.key(x).transpose(1, 2) / 2).masked_fill(later, -torch.inf))
-
-
-class MultiHeadAttention(nn.Module):
-    def __init__(self, kernel: bool) -> None:
-        super().__init__()
-        self.heads = nn.ModuleList(Head(kernel) for _ in range(N_HEADS))
-
-    def forward(self, x: Any) -> Any:
-        return x + torch.cat([head(x) for head in self.heads], -1)
-
-
-@pytest.mark.parametrize("kernel", [False, True])
-def test_heads_that_are_modules_of_their_own_are_the_heads_of_their_layer(kernel: bool) -> None:
-    torch.manual_seed(0)
-    blocks = [MultiHeadAttention(kernel) for _ in range(2)]
-    x = torch.randn(N_TEXTS, N_TOKENS, 16)
-    recording = attlas.capture(nn.Sequential(*blocks).eval(), (x,))
-    with torch.no_grad():
-        inputs = [x, blocks[0](x)]
-        wanted = [torch.stack([head.weights(y) for head in block.heads], 1) for block, y in zip(blocks, inputs)]  # type: ignore[operator]
-    assert [(layer.kind, layer.index, layer.n_heads) for layer in recording.layers] == [("decoder", at, N_HEADS) for at in range(2)]
-    assert difference(recording, {("decoder", at): weights for at, weights in enumerate(wanted)}) <= CLOSE
-
-
-def test_layers_of_one_head_that_follow_each_other_stay_layers() -> None:
-    class OneAttention(Head):
-        def forward(self, x: Any) -> Any:
-            return x + super().forward(x).repeat(1, 1, 4)
-
-    recording = attlas.capture(nn.Sequential(OneAttention(False), OneAttention(False)).eval(), (torch.randn(1, N_TOKENS, 16),))
-    assert [(layer.index, layer.n_heads) for layer in recording.layers] == [(0, 1), (1, 1)]
-
-
-@pytest.mark.parametrize("kernel", [False, True])
-@pytest.mark.parametrize("in_place", [False, True])
-@pytest.mark.parametrize("inference", [False, True])
-def test_layers_of_one_head_are_none_of_one_layer_where_memory_is_used_again(kernel: bool, in_place: bool, inference: bool) -> None:
-    class OneAttention(Head):
-        pass
-
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layers = nn.ModuleList(OneAttention(kernel) for _ in range(6))
-
-        def forward(self, x: Any) -> Any:
-            x = x * 1.0
-            for layer in self.layers:
-                if in_place:
-                    x += layer(x).repeat(1, 1, 4)
-                else:
-                    x = x + layer(x).repeat(1, 1, 4)
-            return x
-
-    with torch.inference_mode(inference):
-        recordings = [attlas.capture(Model().eval(), (torch.randn(1, n_tokens, 16),)) for n_tokens in (7, 60)]
-    for recording in recordings:
-        assert [(layer.index, layer.n_heads) for layer in recording.layers] == [(at, 1) for at in range(6)]
 
 
 def test_attention_of_the_model_itself_beside_that_of_its_layers_is_a_stack_with_a_name() -> None:

@@ -132,6 +132,10 @@ def test_a_model_without_attention_is_never_an_empty_recording() -> None:
     for kinds in ("decode", ["decoder", "self"], []):
         with refused("kinds is", "encoder, decoder, cross were expected"):
             attlas.capture(llama(), ids(1, 4), kinds=kinds)
+    with pytest.raises(attlas.Error, match="max_dense_bytes is 'x'; a whole number"):
+        attlas.capture(llama(), ids(1, 4), max_dense_bytes="x")  # type: ignore[arg-type]
+    with refused("generate is 20; True, or arguments"):
+        attlas.capture(llama(), ids(1, 4), generate=20)  # type: ignore[arg-type]
     with refused("every is 0"):
         attlas.recording(llama(), every=0)
     with refused("has no generate"):

@@ -84,6 +84,64 @@ def test_a_softmax_that_is_no_map_of_queries_over_keys_is_refused(how: str, said
         attlas.capture(model, (x,))
 
 
+class GatedAttention(OwnAttention):
+    """Attention whose output goes through experts, weighed by a gate in a way that `mix` names."""
+
+    def __init__(self, mix: str, n_experts: int) -> None:
+        super().__init__("plain")
+        self.mix, self.gate, self.experts = mix, nn.Linear(16, n_experts), nn.Linear(16, 16 * n_experts)
+        self.table = nn.Parameter(torch.randn(n_experts, 16))
+
+    def forward(self, x: Any) -> Any:
+        gate = self.gate(x).softmax(-1)  # [batch, tokens, experts]
+        if self.mix == "learnt":
+            return super().forward(x) + gate @ self.table
+        given = self.experts(super().forward(x)).unflatten(2, (-1, 16))  # [batch, tokens, experts, width]
+        if self.mix == "einsum":
+            return torch.einsum("bte,btec->btc", gate, given)
+        return (gate[:, :, None] @ given)[:, :, 0] if self.mix == "matmul" else (gate[..., None] * given).sum(2)
+
+
+@pytest.mark.parametrize("mix", ["sum", "einsum", "matmul", "learnt"])
+@pytest.mark.parametrize("n_experts", [N_TOKENS, N_TOKENS + 1])
+@pytest.mark.parametrize("says_heads", [False, True])
+def test_a_gate_is_no_attention_also_of_as_many_experts_as_there_are_tokens(mix: str, n_experts: int, says_heads: bool) -> None:
+    torch.manual_seed(0)
+    attention, x = GatedAttention(mix, n_experts), torch.randn(3, N_TOKENS, 16)
+    if not says_heads:
+        del attention.num_heads
+    recording = attlas.capture(nn.Sequential(attention).eval(), (x,))
+    assert len(recording.layers) == 1
+    assert difference(recording, {("encoder", 0): attention.weights(x)}) <= CLOSE
+
+
+def test_a_gate_that_is_called_attention_is_left_out_by_name() -> None:
+    class AttentionGate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.experts = nn.Linear(16, N_TOKENS)
+
+        def forward(self, x: Any) -> Any:
+            return self.experts(x).softmax(-1)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attn, self.attn_gate, self.experts = OwnAttention("plain"), AttentionGate(), nn.Linear(16, 16 * N_TOKENS)
+
+        def forward(self, x: Any) -> Any:
+            x = x + self.attn(x)
+            return x + (self.attn_gate(x)[..., None] * self.experts(x).unflatten(2, (-1, 16))).sum(2)
+
+    recording = attlas.capture(nn.Sequential(Block(), Block()).eval(), (torch.randn(3, N_TOKENS, 16),))
+    assert [(layer.kind, layer.index, layer.n_heads) for layer in recording.layers] == [("encoder", at, N_HEADS) for at in range(2)]
+    assert "2 attention modules not captured" in repr(recording)
+    (note,) = (note for note in recording.provenance.notes if "not captured" in note)
+    assert "0.attn_gate" in note and "as many numbers as there are tokens" in note
+    with pytest.raises(attlas.CaptureError, match="no attention was captured: 0 takes a softmax over as many numbers as there are tokens"):
+        attlas.capture(nn.Sequential(AttentionGate()), (torch.randn(3, N_TOKENS, 16),))
+
+
 def test_keys_that_a_module_makes_fewer_itself_are_recorded() -> None:
     model = made(
         "SegformerModel", num_encoder_blocks=1, depths=[2], sr_ratios=[2], hidden_sizes=[16], patch_sizes=[3], strides=[4],

@@ -38,7 +38,7 @@ def test_a_figure_shows_itself(rec: attlas.Recording) -> None:
 
 def test_a_wrong_option_is_a_sentence(rec: attlas.Recording) -> None:
     for options, says in [
-        ({"colour": "red"}, "a picture has no option 'colour'; there are title"),
+        ({"colour": "red"}, r"figure\(\) has no argument 'colour'; there are title"),
         ({"theme": "blue"}, "there are light, dark"),
         ({"dpi": 7}, "from 36 to 1200"),
     ]:

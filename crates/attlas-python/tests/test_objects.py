@@ -76,13 +76,14 @@ def test_other_processes_compute_too(rec: attlas.Recording, saved: Path, method:
 
 def test_places_that_are_no_whole_numbers_are_errors_of_attlas(rec: attlas.Recording) -> None:
     m = rec.map("cross", 0, 0)
+    untyped: Any = rec
     asks: list[tuple[Any, str]] = [
         (lambda: rec["cross", 10**20, 0], "there is no layer 1000"),
         (lambda: rec["cross", 0, 10**20], "there is no head 1000"),
-        (lambda: rec["cross", 1.5, 0], "1.5 is no layer: a whole number was expected, not a float"),
-        (lambda: rec["cross", 0, 1.5], "1.5 is no head"),
+        (lambda: untyped["cross", 1.5, 0], "1.5 is no layer: a whole number was expected, not a float"),
+        (lambda: untyped["cross", 0, 1.5], "1.5 is no head"),
         (lambda: rec["cross", 0, 99], "there is no head 99 in cross layer 0; there are 8"),
-        (lambda: rec[3, 0], "3 is no kind of attention; there are encoder, decoder, cross"),
+        (lambda: untyped[3, 0], "3 is no kind of attention; there are encoder, decoder, cross"),
         (lambda: m[1.5, 0], "1.5 is no query"),
         (lambda: rec.map("cross", 0, 0, item=1.5), "1.5 is no text"),  # type: ignore[arg-type]
         (lambda: rec.heads(-2), "there is no text -2"),
@@ -102,12 +103,40 @@ def test_texts_models_and_paths_that_are_none_are_errors_of_attlas() -> None:
         (lambda: attlas.record("a", model=""), "the path is empty"),
         (lambda: attlas.record("a", knock_out=("cross", 0, -1)), "layers and heads count from 0"),
         (lambda: attlas.record("a", beams="x"), "beams is 'x'"),  # type: ignore[arg-type]
+        (lambda: attlas.record("a", foo=1), r"record\(\) has no argument 'foo'; there are .*beams"),  # type: ignore[call-arg]
+        (lambda: attlas.survey(["a"], foo=1), r"survey\(\) has no argument 'foo'; there are texts, model, column"),  # type: ignore[arg-type]
+        (lambda: attlas.survey.batch(foo=1), r"survey.batch\(\) has no argument 'foo'; there are model, column"),  # type: ignore[arg-type]
+        (lambda: attlas.survey(["a"], longest="x"), "longest is 'x'; a whole number from 1"),  # type: ignore[arg-type]
+        (lambda: attlas.lens("a", top="x"), "top is 'x'"),  # type: ignore[arg-type]
+        (lambda: attlas.check("a", permutations="x"), "permutations is 'x'"),  # type: ignore[arg-type]
+        (lambda: attlas.ablate("a", heads=3), "heads is 3, which names no head"),  # type: ignore[arg-type]
         (lambda: attlas.open(""), "the path is empty"),
         (lambda: attlas.open(5), "a path was expected"),  # type: ignore[arg-type]
     ]
     for ask, said in asks:
         with pytest.raises(attlas.Error, match=said):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"height": "x"}, "height is 'x'; a whole number from 200 to 4000"), ({"kind": 3}, "3 is no kind of attention"), ({"title": 3}, "title is 3")],
+)
+def test_what_a_view_cannot_be_shown_with_is_named(rec: attlas.Recording, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(attlas.Error, match=said):
+        attlas.show(rec, **arguments)
+
+
+@pytest.mark.parametrize(("style", "said"), [({"dpi": "x"}, "dpi is 'x'"), ({"width": "x"}, "width is 'x'"), ({"foo": 1}, r"figure\(\) has no argument 'foo'")])
+def test_what_a_picture_cannot_be_drawn_with_is_named(rec: attlas.Recording, style: dict[str, Any], said: str) -> None:
+    with pytest.raises(attlas.Error, match=said):
+        rec.figure("map", **style)
+
+
+def test_an_unknown_argument_is_a_type_error_too() -> None:
+    with pytest.raises(TypeError) as raised:
+        attlas.record("a", foo=1)  # type: ignore[call-arg]
+    assert isinstance(raised.value, attlas.ArgumentError) and isinstance(raised.value, attlas.Error)
 
 
 def test_pictures_and_views_are_copied_pickled_and_compared(rec: attlas.Recording) -> None:

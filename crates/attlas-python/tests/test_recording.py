@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,6 @@ def test_a_head_has_many_names(rec: attlas.Recording) -> None:
         rec["cross", 2][4],
         rec["cross"][2][4],
         rec.map("cross", "L2H4"),
-        rec["cross:L2H4"],
         rec["cross", 2]["L2H4"],
         rec.map("cross:L2H4"),
         rec.map("cross", 2, "L2H4"),
@@ -51,6 +53,7 @@ def test_a_head_has_many_names(rec: attlas.Recording) -> None:
         rec.map("cross", np.int64(2), np.int64(4)),
     ):
         assert np.array_equal(same.weights(), expected)
+    assert rec["cross:L2H4"] == rec.map("cross:L2H4") and rec["cross:L2"] == rec.layer("cross", 2)
 
 
 def test_what_takes_a_head_takes_its_name(rec: attlas.Recording) -> None:
@@ -66,6 +69,64 @@ def test_what_takes_a_head_takes_its_name(rec: attlas.Recording) -> None:
     assert edits[0] and all(edit == edits[0] for edit in edits)
     with pytest.raises(attlas.Error, match="'L1H4' is a head of layer 1, but layer 2 is asked for, too"):
         rec.map("cross", 2, "L1H4")
+
+
+def test_all_heads_of_a_layer_are_knocked_out_as_ablate_names_them() -> None:
+    layer = attlas.record("A cat.", knock_out="cross:2.*")
+    assert "changed by 8 edits" in repr(layer)
+    one_by_one = attlas.record("A cat.", knock_out=[("cross", 2, head) for head in range(8)])
+    assert layer.provenance.edits == one_by_one.provenance.edits
+    assert "changed by 24 edits" in repr(attlas.record("A cat.", knock_out="cross:*"))
+    for heads, says in (
+        ("2.*", "does not say the kind of attention; write cross:2.*"),
+        ("cross:L9H0", "has no such head"),
+        ("cross:L2", "is no head"),
+        (3, "knock_out is 3, which names no head"),
+        ([3], "3 is no head"),
+    ):
+        with pytest.raises(attlas.Error, match=re.escape(says)):
+            attlas.record("A cat.", knock_out=heads)  # type: ignore[arg-type]
+
+
+def seeing(folder: Path) -> Path:
+    """A tiny LLaVA whose tokenizer knows a few words and the placeholder of an image."""
+    data = Path(__file__).parents[2] / "attlas-model" / "tests" / "data"
+    for name in ("config.json", "model.safetensors", "generation_config.json"):
+        shutil.copy(data / "families" / "llava" / name, folder / name)
+    words = {"<unk>": 3, "what": 4, "is": 5, "this": 6, "?": 9, "<image>": 47}
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": [{"id": 47, "content": "<image>", "special": True}],
+        "pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordLevel", "vocab": words, "unk_token": "<unk>"},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    preparation = {"size": {"shortest_edge": 6}, "do_center_crop": True, "crop_size": {"height": 6, "width": 6}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preparation))
+    shutil.copy(data / "senses" / "rgb.png", folder / "photo.png")
+    return folder
+
+
+def test_a_text_is_recorded_with_an_image_in_it(tmp_path: Path) -> None:
+    folder = seeing(tmp_path)
+    photo, text = folder / "photo.png", "what is <image> this ?"
+    found = attlas.record(text, folder, image=photo)
+    assert Counter((layer.kind, layer.stack) for layer in found.layers) == {("encoder", "vision"): 3, ("decoder", None): 2}
+    labels = found.item().target.labels
+    assert len(labels) == 4 + 9 and "r1c2" in labels, "four words and nine patches"
+    loaded = attlas.Model(folder, images=True)
+    assert loaded.record(text, image=[photo]) == found
+    for asked, says in (
+        (lambda: attlas.record(text, folder), "1 placeholder for images, and no image was given"),
+        (lambda: attlas.record("what ?", folder, image=photo), "1 image for a text with 0 placeholders"),
+        (lambda: attlas.record([text, text], folder, image=photo), "image is for one text at a time, and there are 2"),
+        (lambda: attlas.record(text, folder, image=folder / "none.png"), "none.png: is no file"),
+        (lambda: attlas.record(text, attlas.Model(folder), image=photo), "was loaded to read texts alone; load it with images=True"),
+        (lambda: attlas.record("A cat.", image=photo), "reads texts alone"),
+        (lambda: attlas.record(text, folder, image=3), "a path, or a list of paths, was expected"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(attlas.Error, match=says):
+            asked()
 
 
 def test_a_recording_of_a_changed_run_says_so_in_its_line(rec: attlas.Recording) -> None:
@@ -84,8 +145,8 @@ def test_what_is_no_text_is_refused_in_a_sentence(text: Any, says: str) -> None:
 
 def test_where_one_kind_was_recorded_it_need_not_be_named() -> None:
     rec = attlas.from_attentions(np.full((2, 3, 4, 4), 0.25), list("abcd"), kind="encoder")
-    assert rec["L1H2"].name == "L1H2"
-    assert rec.map("L1H2").shape == (4, 4)
+    assert rec["L1H2"] == rec.map("L1H2")
+    assert rec.map("L1H2").shape == (4, 4) and rec.map("L1H2").name == "L1H2"
     assert rec.queries is not None and len(rec["L1"]) == 3
 
 

@@ -162,6 +162,9 @@ def test_errors_name_what_was_given_and_what_there_is(whole: attlas.Survey, tmp_
         _ = whole + embedded
     with pytest.raises(attlas.Error, match="there is no survey to merge"):
         attlas.survey.merge([])
+    for what in (3, [3]):
+        with pytest.raises(attlas.FileError, match="a path or a pattern was expected, not 3"):
+            attlas.survey.load(what)  # type: ignore[arg-type]
     with pytest.raises(attlas.FormatError, match="state 0: is not a survey"):
         attlas.survey.merge([b"nothing"])
     with pytest.raises(attlas.Error, match="a survey is saved as .parquet"):

@@ -27,6 +27,21 @@ def test_mypy_finds_nothing_in_package_examples_and_tests() -> None:
     run("mypy", "--strict", *looser, "python/attlas", "examples", "tests")
 
 
+def test_what_a_recording_is_asked_for_has_its_type(tmp_path: Path) -> None:
+    asked = {
+        'rec["cross"]': "tuple[attlas.Layer, ...]",
+        'rec["cross", 2]': "attlas.Layer",
+        'rec["cross", 2, 4]': "attlas.Map",
+        'rec["cross", "L2", "mean"]': "attlas.Map",
+        'rec["cross", "L2H4"]': "attlas.Layer | attlas.Map",
+        'rec["L2H4"]': "tuple[attlas.Layer, ...] | attlas.Layer | attlas.Map",
+    }
+    lines = [f"assert_type({expression}, {type_of})" for expression, type_of in asked.items()]
+    typed = tmp_path / "typed.py"
+    typed.write_text("\n".join(["import attlas", "from typing_extensions import assert_type", "rec: attlas.Recording = attlas.record('a')", *lines]))
+    run("mypy", "--strict", str(typed))
+
+
 def test_the_stubs_of_the_native_module_are_what_it_has(tmp_path: Path) -> None:
     settings = tmp_path / "mypy.ini"  # the package around imports PyTorch for its types, which take five times as long to read
     settings.write_text("[mypy]\nmypy_path = python\n[mypy-attlas]\nfollow_imports = skip\n")

@@ -17,18 +17,21 @@ const BATCH: usize = 32;
 /// Words of a source, between spaces, from which on it is long.
 pub const LONG: usize = 10;
 
+/// New tokens of a translation at most when nobody says.
+pub const MAX_TOKENS: usize = 100;
+
 /// What is evaluated and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// What to do with lines that are no pairs.
     pub bad_lines: BadLines,
-    /// New tokens of a translation at most.
-    pub max_tokens: usize,
+    /// How the translations come about.
+    pub decoding: Decoding,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { bad_lines: BadLines::Refuse, max_tokens: 100 }
+        Options { bad_lines: BadLines::Refuse, decoding: Decoding::Greedy { max_tokens: MAX_TOKENS } }
     }
 }
 
@@ -41,7 +44,7 @@ pub struct Evaluation {
     pub perplexity: f64,
     /// Share of target tokens whose logit is the largest, 0 to 1.
     pub token_accuracy: f64,
-    /// BLEU of greedy translations against all references of the same source, 0 to 100; see [`bleu`].
+    /// BLEU of the translations against all references of the same source, 0 to 100; see [`bleu`].
     pub bleu: f64,
     /// The same of the sources of [`LONG`] words or more; `None` where there are none.
     pub bleu_long: Option<f64>,
@@ -49,7 +52,7 @@ pub struct Evaluation {
     pub n_long_sources: usize,
     /// How BLEU was computed.
     pub bleu_signature: &'static str,
-    /// Share of sources whose greedy translation is one of their references, 0 to 1.
+    /// Share of sources whose translation is one of their references, 0 to 1.
     pub exact: f64,
     /// Share of the translations that hold a word which neither the training targets nor the source have, 0 to 1; `None` where
     /// nobody knows the words of the training targets ([`attlas_model::KnownWords`]).
@@ -106,7 +109,7 @@ pub fn evaluate(
     let sources: Vec<(&str, Vec<String>)> = references.into_iter().collect();
     let mut sentences = Vec::with_capacity(sources.len());
     for batch in sources.chunks(BATCH) {
-        sentences.extend(translate(model, batch, options.max_tokens, &mut sums)?);
+        sentences.extend(translate(model, batch, options.decoding, &mut sums)?);
         report(Progress { done: text.pairs.len() + sentences.len(), all });
     }
     let is_long = |source: &str| source.split_whitespace().count() >= LONG;
@@ -183,15 +186,15 @@ impl Sums {
     }
 }
 
-/// Greedy translations of a batch of sources; what is to be known of them is counted.
+/// Translations of a batch of sources; what is to be known of them is counted.
 fn translate(
     model: &Model,
     batch: &[(&str, Vec<String>)],
-    max_tokens: usize,
+    decoding: Decoding,
     sums: &mut Sums,
 ) -> Result<Vec<Sentence>, Error> {
     let inputs: Result<Vec<Input>, _> = batch.iter().map(|(source, _)| model.input(source, None)).collect();
-    let options = RunOptions { decoding: Decoding::Greedy { max_tokens }, pass: Pass::keeping([]) };
+    let options = RunOptions { decoding, pass: Pass::keeping([]) };
     let run = model.run(&inputs.map_err(model_error)?, &options).map_err(model_error)?;
     let items = &run.recording.items;
     sums.n_with_unknown_word += items.iter().filter(|item| !item.unknown_words.is_empty()).count();

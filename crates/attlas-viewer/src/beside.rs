@@ -96,7 +96,7 @@ impl PageImage {
                 "the picture has {width} × {height} pixels, but the recording was made of one of {recorded_width} × {recorded_height}"
             )));
         }
-        let seen = grid.seen.unwrap_or([0, 0, width, height]);
+        let seen = grid.seen.unwrap_or([0, 0, width as i64, height as i64]);
         let small = picture.map(|picture| scaled(picture, LONGEST)).transpose()?;
         let src = match &small {
             Some(small) => format!("data:image/png;base64,{}", STANDARD.encode(small.to_png()?)),

@@ -8,8 +8,8 @@ use crate::{TokenRole, Tokens};
 /// Tokens that a message lists at most.
 const MAX_LISTED: usize = 40;
 
-/// The tokens that `asked` means: a word or token by its text, the second of several as `it#2`, or one by its place. `what` names in
-/// messages what is asked for.
+/// The tokens that `asked` means: a word or token by its text, the second of several as `it#2`, or one by its place. A token that is
+/// itself called so is that token: patches of a text's second image are `r0c0#2`. `what` names in messages what is asked for.
 ///
 /// # Errors
 /// When there is none, or several; the message says which there are.
@@ -18,6 +18,12 @@ pub fn place_of(tokens: &Tokens, asked: &str, what: &str) -> Result<Range<usize>
         Some((name, nth)) if nth > 0 && !name.is_empty() => (name.trim(), Some(nth)),
         _ => (asked.trim(), None),
     };
+    if nth.is_some() {
+        let mut called = (0..tokens.len()).filter(|place| tokens.tokens[*place].text.trim() == asked.trim());
+        if let (Some(place), None) = (called.next(), called.next()) {
+            return Ok(place..place + 1);
+        }
+    }
     let text = |range: &Range<usize>| -> String {
         tokens.tokens[range.clone()].iter().map(|token| token.text.as_str()).collect::<String>().trim().to_owned()
     };
@@ -111,6 +117,15 @@ mod tests {
         let place = |asked: &str| place_of(&tokens, asked, "query");
         assert!(place("cat").is_err_and(|why| why.ends_with("there are it un believ able 5")));
         assert!(place("it#3").is_err() && place("cat").is_err() && place("99").is_err());
+    }
+
+    #[test]
+    fn patches_of_several_images_are_told_apart_by_their_names() {
+        let tokens = Tokens::from_labels(["r0c0", "r0c1", "it", "r0c0#2", "r0c1#2", "it", "r0c0#3"]);
+        let place = |asked: &str| place_of(&tokens, asked, "query");
+        assert_eq!((place("r0c0"), place("r0c0#2"), place("r0c0#3")), (Ok(0..1), Ok(3..4), Ok(6..7)));
+        assert_eq!(place("it#2"), Ok(5..6));
+        assert!(place("r0c1#3").is_err_and(|why| why.contains("occurs 1 time")));
     }
 
     #[test]

@@ -126,9 +126,9 @@ pub struct PatchGrid {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
     /// The part of the image that the patches cover: left, top, width, height, in pixels of the file; the whole image where
-    /// it is not known.
+    /// it is not known. It begins before the image and ends behind it where black was put around one that was too small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<[usize; 4]>,
+    pub seen: Option<[i64; 4]>,
 }
 
 impl PatchGrid {

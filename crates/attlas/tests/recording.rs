@@ -121,6 +121,25 @@ fn a_recording_that_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn patches_may_begin_before_their_image_but_some_of_them_lie_on_it() {
+    let checked = |seen: [i64; 4]| {
+        let mut recording = common::everything();
+        for item in &mut recording.items {
+            item.image.as_mut().expect("an image").seen = Some(seen);
+        }
+        recording.validate().map_err(|error| error.to_string())
+    };
+    // an image of 64 × 48 pixels
+    for seen in [[0, 8, 64, 32], [-16, 8, 96, 32], [63, 0, 1, 48], [-8, -8, 9, 9]] {
+        assert_eq!(checked(seen), Ok(()));
+    }
+    for seen in [[64, 0, 8, 8], [-8, 0, 8, 8], [0, 0, 0, 8], [0, 0, 8, -1], [0, 0, i64::MAX, 8], [i64::MIN, 0, 8, 8]] {
+        let message = checked(seen).expect_err("a refusal");
+        assert!(message.contains(&format!("the patches cover {seen:?} of an image of [64, 48] pixels")), "{message}");
+    }
+}
+
+#[test]
 fn a_query_offset_outside_the_keys_is_refused_by_name() {
     for (offset, said) in [(7, "7"), (1 << 33, "8589934592"), (usize::MAX, "18446744073709551615")] {
         let mut recording = common::translation();

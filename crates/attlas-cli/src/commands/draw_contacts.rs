@@ -293,6 +293,10 @@ impl<'a> Found<'a> {
     fn print(&self, apart: usize, top: Option<usize>, terminal: &mut Terminal) -> Result<(), Failure> {
         let (pairs, n) = (self.contacts.pairs(apart), self.contacts.places.len());
         writeln!(terminal, "{}", terminal.bold(&format!("{}: {}", self.title(), counted(n, self.unit()))))?;
+        if pairs.is_empty() {
+            let hint = if n > 1 { "; --apart 1 shows pairs of all" } else { "" };
+            return terminal.notes([format!("No two of {} are {apart} or more apart{hint}.", counted(n, self.unit()))]);
+        }
         let n_lines = top.unwrap_or(n.min(MOST_LINES)).min(pairs.len());
         let label = |place| printable(&self.label(place));
         let widths =

@@ -24,7 +24,7 @@ pub struct PatchesArguments {
     pub one: OneHead,
     /// The query: a patch as rROWcCOLUMN, counted from 0, or the name of another token; of a model that looks for objects also the number
     /// of an object query, whose cross-attention is drawn [default: the first]. Of a text with an image in it:
-    /// a word, the second of several as it#2, or a token by its place [default: the last].
+    /// a word, the second of several as it#2, a patch, that of the second image as r0c0#2, or a token by its place [default: the last].
     #[arg(long, value_name = "rYcX | CLS | N | TOKEN")]
     pub query: Option<String>,
     /// Which image of a text, where it has several, counted from 0; --image is its file.
@@ -43,7 +43,12 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     let queries = found.query_tokens(item);
     let query = match (&arguments.query, kind) {
         (Some(query), Kind::Decoder) => attlas::place::token_of(queries, query, "--query").map_err(Failure::Usage)?,
-        (Some(query), _) => place_of(queries, grid, query)?,
+        (Some(query), _) => find(queries, query).ok_or_else(|| {
+            let other = [Kind::Encoder, Kind::Cross]
+                .into_iter()
+                .find(|other| *other != kind && recording.kinds().contains(other));
+            no_query(query, (kind, queries), other.map(|other| (other, item.queries(other))), grid)
+        })?,
         // what the answer begins with is read off the last token
         (None, Kind::Decoder) => queries.unpadded(queries.len()).last().copied().unwrap_or(0),
         (None, _) => 0,
@@ -120,20 +125,32 @@ fn find(tokens: &Tokens, query: &str) -> Option<usize> {
     tokens.labels().position(|label| label.eq_ignore_ascii_case(query) || label == numbered)
 }
 
-/// The place of the query among the tokens.
-fn place_of(tokens: &Tokens, grid: &PatchGrid, query: &str) -> Result<usize, Failure> {
-    find(tokens, query).ok_or_else(|| {
-        let labels: Vec<&str> = tokens.labels().collect();
-        let are = match labels.as_slice() {
-            [before @ .., last] if *last == format!("r{}c{}", grid.rows - 1, grid.columns - 1) => {
-                let others = before[..grid.first].join(", ");
-                format!("r0c0 to {last}{}{others}", if others.is_empty() { "" } else { ", and " })
-            }
-            [first, .., last] => format!("{} tokens, {first} to {last}", labels.len()),
-            _ => labels.join(", "),
-        };
-        Failure::Usage(format!("--query {query}: there are {are}"))
-    })
+/// What is said of a query that the attention does not have: that another has it, or which there are.
+fn no_query(query: &str, own: (Kind, &Tokens), other: Option<(Kind, &Tokens)>, grid: &PatchGrid) -> Failure {
+    let names = |tokens: &Tokens| names_of(tokens, grid);
+    let there_are = match (own, other) {
+        ((kind, _), Some((other, tokens))) if find(tokens, query).is_some() => {
+            format!("is a query of {other} attention, not of {kind} attention: --kind {other}")
+        }
+        ((kind, queries), Some((other, tokens))) => {
+            format!("there are {} of {kind} attention, and {} of {other} attention", names(queries), names(tokens))
+        }
+        ((_, queries), None) => format!("there are {}", names(queries)),
+    };
+    Failure::Usage(format!("--query {query}: {there_are}"))
+}
+
+/// The names of queries, in words; of the patches of an image the first and the last.
+fn names_of(tokens: &Tokens, grid: &PatchGrid) -> String {
+    let labels: Vec<&str> = tokens.labels().collect();
+    match labels.as_slice() {
+        [before @ .., last] if *last == format!("r{}c{}", grid.rows - 1, grid.columns - 1) => {
+            let others = before.get(..grid.first).unwrap_or_default().join(", ");
+            format!("r0c0 to {last}{}{others}", if others.is_empty() { "" } else { ", and " })
+        }
+        [first, .., last] => format!("{} tokens, {first} to {last}", labels.len()),
+        _ => labels.join(", "),
+    }
 }
 
 /// What the row gives to tokens that stand nowhere in the image: a share, where rows are shares of something. Of many, those that get
@@ -181,7 +198,10 @@ fn image_file(common: &Common, arguments: &PatchesArguments) -> Result<PathBuf, 
     }
 }
 
-/// The part of the image that the patches cover.
+/// The longest side, in pixels, of a picture of an image with black around it.
+const LONGEST_WITH_BLACK: u64 = 4096;
+
+/// The part of the image that the patches cover, with black where they lie beside it.
 fn seen_part(path: &Path, grid: &PatchGrid) -> Result<Image, Failure> {
     let image = Image::open(path)?;
     // an imported map knows no image: its patches cover the whole of any
@@ -196,9 +216,20 @@ fn seen_part(path: &Path, grid: &PatchGrid) -> Result<Image, Failure> {
         )));
     }
     let [left, top, width, height] = seen;
-    let line = |y: usize| &image.pixels[(y * image.width + left) * 3..][..width * 3];
-    let pixels = (top..top + height).flat_map(line).copied().collect();
-    Ok(Image { width, height, pixels })
+    let is_within = |start: i64, length: i64, whole: usize| start >= 0 && start + length <= whole as i64;
+    // of a small image in much black, one pixel in so many is enough
+    let step = match is_within(left, width, image.width) && is_within(top, height, image.height) {
+        true => 1,
+        false => width.max(height).unsigned_abs().div_ceil(LONGEST_WITH_BLACK).max(1) as usize,
+    };
+    let places = |start: i64, length: i64| (start..start + length).step_by(step);
+    let pixel = |x: i64, y: i64| {
+        let is_black = x < 0 || y < 0 || x >= image.width as i64 || y >= image.height as i64;
+        let at = if is_black { None } else { Some((y as usize * image.width + x as usize) * 3) };
+        at.map_or([0; 3], |at| [0, 1, 2].map(|channel| image.pixels[at + channel]))
+    };
+    let pixels = places(top, height).flat_map(|y| places(left, width).flat_map(move |x| pixel(x, y))).collect();
+    Ok(Image { width: places(left, width).count(), height: places(top, height).count(), pixels })
 }
 
 #[cfg(test)]

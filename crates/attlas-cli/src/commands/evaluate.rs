@@ -7,12 +7,12 @@ use attlas::analysis::alignment::ALIGNING_ROWS;
 use attlas::{HeadId, RowTokens};
 use attlas_train::alignment::Accuracy;
 use attlas_train::data::BadLines;
-use attlas_train::evaluate::{Evaluation, LONG, Options};
+use attlas_train::evaluate::{Evaluation, LONG, MAX_TOKENS, Options};
 use clap::Args;
 
 use super::pair_lines::{left_out_lines, say_wider_lines};
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{ModelArguments, load_model};
+use crate::inputs::{ModelArguments, decoding, load_model, parse_beams};
 use crate::terminal::{Terminal, print_json, printable, remark};
 use crate::words::counted;
 
@@ -22,7 +22,7 @@ Examples:
   attlas evaluate --pairs test.tsv --model translator --json
 
 Loss, perplexity and token accuracy are those of the target given (teacher forcing), its end token included. BLEU and exact
-matches are those of greedy translations against every target that the file has for the same source. An unknown word of a
+matches are those of the translations (greedy without --beam) against every target that the file has for the same source. An unknown word of a
 translation is in neither the training targets nor the source (target_words.filter of the model's folder). The alignment probe
 looks at cross-attention, at each head and at each layer's mean: does the row of a French word have its largest weight at the
 English word that a dictionary gives? A word has two rows: the one that predicts it, and the one that has read it (in JSON
@@ -40,8 +40,11 @@ pub struct EvaluateArguments {
     /// Leave out lines that are no pairs, and count them, instead of refusing the file.
     #[arg(long)]
     pub skip_bad: bool,
+    /// Translate by beam search with N beams [default: greedily].
+    #[arg(long, value_name = "N", value_parser = parse_beams)]
+    pub beam: Option<usize>,
     /// Tokens of a translation at most.
-    #[arg(long, value_name = "N", default_value_t = Options::default().max_tokens)]
+    #[arg(long, value_name = "N", default_value_t = MAX_TOKENS)]
     pub max_tokens: usize,
     /// Print one JSON object.
     #[arg(long)]
@@ -54,7 +57,7 @@ pub fn run(arguments: &EvaluateArguments, terminal: &mut Terminal) -> Result<Out
     model.precision_note().into_iter().for_each(remark);
     let options = Options {
         bad_lines: if arguments.skip_bad { BadLines::Skip } else { BadLines::Refuse },
-        max_tokens: arguments.max_tokens,
+        decoding: decoding(arguments.beam, arguments.max_tokens),
     };
     let evaluation = attlas_train::evaluate(&model, &arguments.pairs, options, &mut |_| {})?;
     if arguments.json {

@@ -22,8 +22,8 @@ pub use explained::{ONE_TEXT, ScoreArguments, SubjectArguments, row_of, with_opt
 pub use head_effects::head_effects;
 pub use model::{
     IdList, KnockOut, MAX_MB, ModelArguments, ReadArguments, RunArguments, SentenceArguments, Sentences, TextRun,
-    Texts, load_model, model_path, model_place, parse_ids, parse_knock_out, run_given, run_ids, run_inputs, run_texts,
-    run_traced, tokens_of_ids,
+    Texts, decoding, load_model, model_path, model_place, parse_beams, parse_ids, parse_knock_out, run_given, run_ids,
+    run_inputs, run_texts, run_traced, tokens_of_ids,
 };
 pub use named_span::{NamedSpan, parse_named_span};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};

@@ -7,8 +7,8 @@ use attlas::{HeadId, Kind, Recording};
 use attlas_model::explain::knock_out::keeping_head_outputs;
 use attlas_model::explain::{HeadPattern, traced};
 use attlas_model::{
-    ContactWeights, Decoding, Error, Input, LoadOptions, Loops, Model, Object, Pass, Precision, Run, RunOptions, Side,
-    Site, Tower, sentences, sentences_note,
+    ContactWeights, Decoding, Error, Input, KNOWN_WORDS_FILE, LoadOptions, Loops, Model, Object, Pass, Precision, Run,
+    RunOptions, Side, Site, Tower, UnknownWords, sentences, sentences_note,
 };
 use clap::{Args, ValueEnum};
 
@@ -68,6 +68,11 @@ pub struct ModelArguments {
     /// for the embedded translator, keep for other models].
     #[arg(long, value_name = "WHAT")]
     pub loops: Option<Loops>,
+    /// What becomes of a generated text with a word that neither the model's training targets nor the source have: avoid puts the
+    /// best text of known words in its place, which the recording says, or keep [default: avoid for the embedded translator, keep
+    /// for other models].
+    #[arg(long, value_name = "WHAT")]
+    pub unknown_words: Option<UnknownWords>,
 }
 
 impl ModelArguments {
@@ -199,6 +204,7 @@ impl RunArguments {
             (self.model.model.is_some(), "--model"),
             (self.model.precision.is_some(), "--precision"),
             (self.model.loops.is_some(), "--loops"),
+            (self.model.unknown_words.is_some(), "--unknown-words"),
             (!self.target.is_empty(), "--target"),
             (self.beam.is_some(), "--beam"),
             (self.max_tokens.is_some(), "--max-tokens"),
@@ -223,10 +229,15 @@ impl RunArguments {
             return Decoding::TeacherForcing;
         }
         let max_tokens = self.max_tokens.unwrap_or(MAX_TOKENS);
-        match self.beam {
-            Some(width) => Decoding::Beam { width, max_tokens },
-            None => Decoding::Greedy { max_tokens },
-        }
+        decoding(self.beam, max_tokens)
+    }
+}
+
+/// How a text is generated: by a search with so many beams, or greedily.
+pub fn decoding(beam: Option<usize>, max_tokens: usize) -> Decoding {
+    match beam {
+        Some(width) => Decoding::Beam { width, max_tokens },
+        None => Decoding::Greedy { max_tokens },
     }
 }
 
@@ -333,7 +344,8 @@ pub fn parse_ids(text: &str) -> Result<IdList, String> {
     text.split(',').map(id).collect::<Result<_, _>>().map(IdList)
 }
 
-fn parse_beams(text: &str) -> Result<usize, String> {
+/// Reads a number of beams.
+pub fn parse_beams(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=64) => Ok(n),
         _ => Err("a number of beams from 1 to 64 was expected".into()),
@@ -368,6 +380,15 @@ pub fn load_model(arguments: &ModelArguments) -> Result<Model, Failure> {
     }
     if let Some(loops) = arguments.loops {
         model.set_loops(loops);
+    }
+    if let Some(unknown_words) = arguments.unknown_words {
+        if unknown_words == UnknownWords::Avoid && model.known_words().is_none() {
+            return Err(Failure::Usage(format!(
+                "--unknown-words avoid needs the words of the training targets: {} has no {KNOWN_WORDS_FILE}",
+                model.name()
+            )));
+        }
+        model.set_unknown_words(unknown_words);
     }
     Ok(model)
 }

@@ -68,6 +68,9 @@ impl Turns {
         if let Frequencies::ByPlace { per_axis, scale } = &rotary.frequencies {
             return Turns::by_place(rotary.pairs, per_axis, *scale, places);
         }
+        if let Frequencies::Table { stored, .. } = &rotary.frequencies {
+            return Turns::of_table(rotary, stored.as_ref().map_or(&[][..], |table| table.as_slice()), start, n);
+        }
         let is_fixed = matches!(rotary.frequencies, Frequencies::Fixed { .. });
         let alike = is_fixed || lengths.iter().all(|length| *length == lengths[0]);
         let lengths = if alike { &lengths[..1] } else { lengths };
@@ -96,6 +99,29 @@ impl Turns {
             cosines,
             sines,
             frequencies,
+        }
+    }
+
+    /// By a table of sines and cosines; what is not in it is computed. Shape of `stored`: `[n_positions, n_columns]`.
+    fn of_table(rotary: &Rotary, stored: &[f32], start: usize, n: usize) -> Turns {
+        let half = rotary.n_columns / 2;
+        let mut rows = vec![0.0; n * rotary.n_columns]; // [n, n_columns]
+        for (position, row) in (start..).zip(rows.chunks_exact_mut(rotary.n_columns)) {
+            match stored.chunks_exact(rotary.n_columns).nth(position) {
+                Some(known) => row.copy_from_slice(known),
+                None => sinusoidal_row(Arrangement::Halves, position, row),
+            }
+        }
+        let halves = || rows.chunks_exact(rotary.n_columns).map(|row| row.split_at(half));
+        Turns {
+            first_column: rotary.first_column,
+            pairs: rotary.pairs,
+            half,
+            n,
+            n_items: 1,
+            cosines: halves().flat_map(|(_, cosines)| cosines).copied().collect(),
+            sines: halves().flat_map(|(sines, _)| sines).copied().collect(),
+            frequencies: inverse_frequencies(10_000.0, rotary.n_columns),
         }
     }
 
@@ -193,7 +219,7 @@ impl Frequencies {
             Frequencies::ByLength { short, long, threshold, factor } => {
                 (if length > *threshold { long.clone() } else { short.clone() }, *factor)
             }
-            Frequencies::ByPlace { .. } => (Vec::new(), 1.0),
+            Frequencies::ByPlace { .. } | Frequencies::Table { .. } => (Vec::new(), 1.0),
             Frequencies::Dynamic { base, factor, threshold } => {
                 let columns = n_columns as f64;
                 let grown = factor * length.max(*threshold) as f64 / *threshold as f64 - (factor - 1.0);

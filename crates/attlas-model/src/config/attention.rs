@@ -1,5 +1,7 @@
 //! What can differ between attention layers.
 
+use std::sync::Arc;
+
 use attlas::{Bias, Scoring, Visibility};
 use half::bf16;
 
@@ -207,6 +209,14 @@ pub enum Frequencies {
         per_axis: Vec<f32>,
         /// What a patch's row and column are counted in.
         scale: PlaceScale,
+    },
+    /// A table of sines and cosines for so many positions: the one that is stored, or else the one that the model's class makes,
+    /// `10000^(−2i / n_columns)` without rounding (RoFormer).
+    Table {
+        /// Rows of the table.
+        n_positions: usize,
+        /// What is stored of it: of each position the sines of all pairs, then their cosines. Shape `[n_positions, n_columns]`.
+        stored: Option<Arc<Vec<f32>>>,
     },
     /// Base grows with the text once it is longer than the model was trained for (NTK-aware).
     Dynamic {

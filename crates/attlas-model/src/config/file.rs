@@ -20,6 +20,9 @@ const MAX_LAYERS: usize = 4096;
 const MAX_HEADS: usize = 4096;
 const MAX_HEAD_WIDTH: usize = 4096;
 
+/// The longest list of sizes that is believed: one for each stage or convolution.
+const MAX_LIST: usize = 64;
+
 /// The largest configuration that is read; those with 21,000 labels have 2 MB.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -217,6 +220,20 @@ impl ConfigFile {
                 Err(self.error(field, message))
             }
         }
+    }
+
+    /// A list of sizes from 1 to `limit`, 1 to 64 of them, or `default` when absent.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn sizes_or(&self, field: &str, default: &[usize], limit: usize) -> Result<Vec<usize>, Error> {
+        let Some(value) = self.get(field) else { return Ok(default.to_vec()) };
+        let size = |value: &Value| value.as_u64().map(|n| n as usize).filter(|n| (1..=limit).contains(n));
+        let sizes = value.as_array().and_then(|values| values.iter().map(size).collect::<Option<Vec<usize>>>());
+        sizes.filter(|sizes| (1..=MAX_LIST).contains(&sizes.len())).ok_or_else(|| {
+            let must = format!("must be a list of 1 to {MAX_LIST} whole numbers from 1 to {limit}");
+            self.error(field, format!("is {}, but {must}", brief(value)))
+        })
     }
 
     /// A size of at least 1, where there is one.

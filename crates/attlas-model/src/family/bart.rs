@@ -115,7 +115,7 @@ fn read(config: &ConfigFile, style: Style) -> Result<(Architecture, Names), Erro
                 n_tokens: n_target_tokens,
                 transform: None,
                 bias: style.output_bias,
-                output: readouts::output(config, true)?,
+                output: readouts::output(config, readouts::Tied::Yes)?,
                 scale: 1.0,
                 softcap: None,
             }

@@ -32,12 +32,6 @@ pub(super) const TEXT: Family = Family {
     texts: &[],
 };
 
-/// Whether a preprocessor_config.json gives the shorter side where it gives a size as one number: CLIP's older files do.
-pub(crate) fn size_is_shorter_side(preprocessor: &ConfigFile) -> Result<bool, Error> {
-    let names = [preprocessor.text("image_processor_type")?, preprocessor.text("feature_extractor_type")?];
-    Ok(names.into_iter().flatten().any(|name| name.contains("CLIP")))
-}
-
 /// What a tower's fields are where config.json leaves them out.
 pub(super) struct Defaults {
     pub d_model: usize,

@@ -72,12 +72,13 @@ fn decoder(
     norm: Norm,
     change: impl Fn(usize, &mut Block) -> Result<(), Error>,
 ) -> Result<Architecture, Error> {
+    config.assume("max_position_embeddings", 8192);
     let biases = llama::biases(config)?;
     let mut architecture = llama::decoder_with(norm, config, biases, |layer, block| {
         block.residual = Residual::ParallelSharedNorm;
         change(layer, block)
     })?;
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, readouts::Tied::Yes)?;
     readouts::scale_logits(&mut architecture.readout, config.positive_or("logit_scale", 0.0625)?);
     Ok(architecture)
 }

@@ -60,6 +60,7 @@ fn read_v2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_v3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 4096);
     config.must_be("scoring_func", &"sigmoid".into())?;
     config.must_be("topk_method", &"noaux_tc".into())?;
     let routing = match config.flag_or("norm_topk_prob", true)? {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::of;
 use crate::config::file::ConfigFile;
-use crate::config::{Block, Frequencies, Stack};
+use crate::config::{Architecture, Block, Frequencies, Length, Stack};
 
 /// `model_type`, `rms_norm_eps`, `rope_theta` and the window of the first layer.
 const CLASSES: &[(&str, f32, f64, Option<i64>)] = &[
@@ -49,10 +49,55 @@ const TEXTS: &[(&str, f32, f64)] = &[
     ("gemma3", 1e-6, 10_000.0),
 ];
 
-fn stack(config: Value) -> Stack {
+/// `model_type` and `max_position_embeddings`.
+const POSITIONS: &[(&str, usize)] = &[
+    ("llama", 2048),
+    ("mistral", 131_072),
+    ("ministral", 131_072),
+    ("qwen2", 32_768),
+    ("qwen3", 32_768),
+    ("gemma", 8192),
+    ("gemma2", 8192),
+    ("gemma3_text", 131_072),
+    ("phi", 2048),
+    ("phi3", 4096),
+    ("stablelm", 4096),
+    ("olmo2", 2048),
+    ("olmo3", 2048),
+    ("smollm3", 32_768),
+    ("granite", 2048),
+    ("cohere", 8192),
+    ("cohere2", 8192),
+    ("glm", 131_072),
+    ("glm4", 131_072),
+    ("starcoder2", 4096),
+    ("nemotron", 4096),
+    ("exaone4", 2048),
+    ("hunyuan_v1_dense", 2048),
+    ("apertus", 65_536),
+    ("seed_oss", 524_288),
+    ("arcee", 4096),
+    ("helium", 4096),
+    ("ernie4_5", 131_072),
+    ("gpt_oss", 131_072),
+    ("mixtral", 131_072),
+    ("qwen2_moe", 32_768),
+    ("qwen3_moe", 32_768),
+    ("olmoe", 4096),
+    ("qwen3_next", 32_768),
+    ("deepseek_v2", 2048),
+    ("deepseek_v3", 4096),
+    ("eurobert", 8192),
+];
+
+fn architecture(config: &Value) -> Architecture {
     let config = ConfigFile::parse(Path::new("config.json"), config.to_string().as_bytes()).expect("a configuration");
     let (architecture, _) = (of(&config).expect("a family").read)(&config).unwrap_or_else(|error| panic!("{error}"));
-    architecture.decoder.expect("a decoder")
+    architecture
+}
+
+fn stack(config: Value) -> Stack {
+    architecture(&config).decoder.expect("a decoder")
 }
 
 fn sizes(model_type: &str) -> Value {
@@ -85,6 +130,13 @@ fn what_a_configuration_leaves_out_is_what_its_class_has() {
     }
     for (model_type, epsilon, theta) in TEXTS {
         check(model_type, &stack(json!({"model_type": model_type, "text_config": {}})), *epsilon, *theta);
+    }
+}
+
+#[test]
+fn texts_are_as_long_as_the_class_has_them_where_a_configuration_does_not_say() {
+    for (model_type, n) in POSITIONS {
+        assert_eq!(architecture(&sizes(model_type)).length, Length::Noted(*n), "{model_type}");
     }
 }
 

@@ -2,7 +2,6 @@
 //! in it. Each layer adds the places of the grid, and the learnt rows of the queries, to what queries and keys are made of.
 
 use attlas::Visibility;
-use serde_json::Value;
 
 use super::{Family, bart, readouts, vit};
 use crate::Error;
@@ -126,19 +125,16 @@ fn described(config: &ConfigFile, n_channels: usize) -> Result<Backbone, Error> 
             return Err(config.error("layer_type", message));
         }
     };
-    let widths = sizes(config, "hidden_sizes", &[256, 512, 1024, 2048], 1 << 16)?;
-    let n_layers = sizes(config, "depths", &[3, 4, 6, 3], 4096)?;
-    if widths.len() != n_layers.len() || widths.is_empty() {
+    let widths = config.sizes_or("hidden_sizes", &[256, 512, 1024, 2048], 1 << 16)?;
+    let n_layers = config.sizes_or("depths", &[3, 4, 6, 3], 4096)?;
+    if widths.len() != n_layers.len() {
         let message = format!("has {} entries, but depths has {}", widths.len(), n_layers.len());
         return Err(config.error("hidden_sizes", message));
     }
     if let (ResidualLayers::Bottleneck { .. }, Some(odd)) = (layers, widths.iter().find(|n| !n.is_multiple_of(4))) {
         return Err(config.error("hidden_sizes", format!("has {odd}, of which layers have a quarter in the middle")));
     }
-    let last = format!("stage{}", widths.len());
-    if config.texts("out_features")?.is_some_and(|names| names.last().is_some_and(|name| *name != last)) {
-        return Err(config.error("out_features", format!("must end with \"{last}\", the grid that attlas reads")));
-    }
+    check_grid(config, widths.len())?;
     let first = if config.flag_or("downsample_in_first_stage", false)? { 2 } else { 1 };
     let stage = |(place, (width, n_layers))| Stage { width, n_layers, stride: if place == 0 { first } else { 2 } };
     let stages = widths.into_iter().zip(n_layers).enumerate().map(stage).collect();
@@ -146,15 +142,23 @@ fn described(config: &ConfigFile, n_channels: usize) -> Result<Backbone, Error> 
     Ok(Backbone { n_channels, stem, stages, layers, activation: config.activation_or("hidden_act", "relu")? })
 }
 
-/// A list of whole numbers from 1 to a limit.
-fn sizes(config: &ConfigFile, field: &str, default: &[usize], limit: usize) -> Result<Vec<usize>, Error> {
-    let Some(value) = config.get(field) else { return Ok(default.to_vec()) };
-    let size = |value: &Value| value.as_u64().map(|n| n as usize).filter(|n| (1..=limit).contains(n));
-    let sizes = value.as_array().and_then(|values| values.iter().map(size).collect::<Option<Vec<usize>>>());
-    sizes.filter(|sizes| sizes.len() <= 64).ok_or_else(|| {
-        let value = crate::error::brief(value.to_string());
-        config.error(field, format!("is {value}, but must be a list of whole numbers from 1 to {limit}"))
-    })
+/// The grid that a backbone gives, by its name or its number, must be that of the last stage.
+fn check_grid(config: &ConfigFile, n_stages: usize) -> Result<(), Error> {
+    if let Some(names) = config.texts("out_features")? {
+        let last = format!("stage{n_stages}");
+        return match names.last() {
+            Some(name) if *name != last => {
+                Err(config.error("out_features", format!("must end with \"{last}\", the grid that attlas reads")))
+            }
+            _ => Ok(()),
+        };
+    }
+    match config.numbers("out_indices")?.unwrap_or_default().last() {
+        Some(number) if *number != n_stages as f64 && *number != -1.0 => {
+            Err(config.error("out_indices", format!("must end with {n_stages}, the grid that attlas reads")))
+        }
+        _ => Ok(()),
+    }
 }
 
 const NAMES: Names = Names {
@@ -251,6 +255,7 @@ mod tests {
                 r#"{"backbone_config": {"model_type": "resnet", "out_features": ["stage3"]}}"#,
                 "must end with \"stage4\"",
             ),
+            (r#"{"backbone_config": {"model_type": "resnet", "out_indices": [2, 3]}}"#, "out_indices must end with 4"),
             (r#"{"d_model": 30, "encoder_attention_heads": 2}"#, "d_model is 30"),
         ] {
             let message = of(json).expect_err("a refusal");

@@ -19,6 +19,7 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
+    config.assume("max_position_embeddings", 8192);
     let biases = llama::biases(config)?;
     let stack = llama::stack(config, biases, |_, block| {
         block.attention.visibility = Visibility::FULL;

@@ -68,7 +68,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     );
     let architecture = Architecture::decoder(
         stack,
-        readouts::next_token(config, n_tokens, true)?,
+        readouts::next_token(config, n_tokens, readouts::Tied::Yes)?,
         llama::ids(config, n_tokens)?,
         Length::Noted(max_positions),
     );

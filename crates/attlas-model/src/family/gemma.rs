@@ -61,6 +61,7 @@ fn read_gemma2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_gemma3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 131_072);
     let n_layers = config.layers_or("num_hidden_layers", 26)?;
     let window = readouts::window(config.size_or("sliding_window", 4096)?);
     let every = config.size_or("sliding_window_pattern", 6)?;
@@ -102,6 +103,7 @@ fn decoder(
     config: &ConfigFile,
     change: impl Fn(usize, &mut Block) -> Result<(), Error>,
 ) -> Result<Architecture, Error> {
+    config.assume("max_position_embeddings", 8192);
     let activation = config.activation_or("hidden_activation", "gelu_pytorch_tanh")?;
     let plus_one = |norm: Norm| Norm { kind: NormKind::RmsPlusOne, ..norm };
     let biases = llama::biases(config)?;
@@ -115,7 +117,7 @@ fn decoder(
         stack.embedding.scale = (stack.d_model as f64).sqrt() as f32;
         stack.final_norm = stack.final_norm.map(plus_one);
     }
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, readouts::Tied::Yes)?;
     Ok(architecture)
 }
 

@@ -58,7 +58,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     );
     let architecture = Architecture::decoder(
         stack,
-        readouts::next_token(config, n_tokens, false)?,
+        readouts::next_token(config, n_tokens, readouts::Tied::No)?,
         llama::ids(config, n_tokens)?,
         Length::Noted(max_positions),
     );

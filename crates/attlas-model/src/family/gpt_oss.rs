@@ -19,6 +19,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let yarn = [("factor", 32.into()), ("original_max_position_embeddings", 4096.into()), ("truncate", false.into())];
     let config =
         &rotary::with_default(config, "yarn", &yarn).defaulting(&[("rms_norm_eps", 1e-5), ("rope_theta", 150_000.0)]);
+    config.assume("max_position_embeddings", 131_072);
     let n_layers = config.layers_or("num_hidden_layers", 36)?;
     let window = readouts::window(config.size_or("sliding_window", 128)?);
     let sliding = readouts::sliding_layers(config, n_layers)?

@@ -73,7 +73,7 @@ pub(super) fn decoder_of(
     let n_tokens = stack.embedding.n_tokens;
     Ok(Architecture::decoder(
         stack,
-        readouts::next_token(config, n_tokens, false)?,
+        readouts::next_token(config, n_tokens, readouts::Tied::No)?,
         ids(config, n_tokens)?,
         Length::Noted(max_positions(config)?),
     ))

@@ -61,6 +61,7 @@ pub(super) fn experts(
 }
 
 fn read_mixtral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 131_072);
     let config = &config.defaulting(&[("rms_norm_eps", 1e-5), ("rope_theta", 1e6)]);
     let n = config.size_or("num_local_experts", 8)?;
     let experts = experts(config, n, ("num_experts_per_tok", 2), Routing::OfChosen)?;
@@ -76,6 +77,7 @@ fn read_mixtral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_qwen2_moe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 32_768);
     let experts = Experts {
         d_shared: Some(config.size_or("shared_expert_intermediate_size", 5632)?),
         ..qwen_experts(config, ("num_experts", 60), 4, false)?
@@ -97,6 +99,7 @@ fn read_qwen2_moe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_qwen3_moe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 32_768);
     // on the hub, and as transformers 5 saves it
     let field = if config.has("num_experts") { "num_experts" } else { "num_local_experts" };
     let experts = qwen_experts(config, (field, 128), 8, false)?;
@@ -117,6 +120,7 @@ fn read_qwen3_moe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_olmoe(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 4096);
     let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
     let n = config.size_or("num_experts", 64)?;
     let experts = experts(config, n, ("num_experts_per_tok", 8), routing(config, false)?)?;

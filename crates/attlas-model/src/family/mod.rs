@@ -50,6 +50,7 @@ mod olmo;
 mod opt;
 mod phi;
 mod pre_norm_bert;
+pub(crate) mod processors;
 mod qwen;
 mod qwen3_next;
 mod qwen_vision;
@@ -72,7 +73,6 @@ mod vit;
 mod wav2vec2;
 mod whisper;
 
-pub(crate) use clip::size_is_shorter_side;
 pub(crate) use sight::{SightPlan, TakenRows, sight};
 pub(crate) use text::{Marks, PieceRule, TextRules, VocabularyRule, language_first, text_rules};
 pub use vaswani::FAMILY as VASWANI;

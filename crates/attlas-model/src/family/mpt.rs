@@ -37,7 +37,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let blocks = vec![block; config.layers_or("n_layers", 24)?];
     let architecture = Architecture::decoder(
         Stack::pre_norm(norm, d_model, Embedding::new(n_tokens, d_model), blocks),
-        readouts::next_token(config, n_tokens, true)?,
+        readouts::next_token(config, n_tokens, readouts::Tied::Yes)?,
         llama::ids(config, n_tokens)?,
         Length::Noted(config.size_or("max_seq_len", 2048)?),
     );

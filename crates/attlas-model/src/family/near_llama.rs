@@ -44,6 +44,7 @@ pub(super) const ERNIE: Family = Family {
 };
 
 fn read_seed_oss(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 524_288);
     let of_heads = config.flag_or("attention_bias", true)?;
     let output = config.flag_or("attention_out_bias", false)?;
     let biases = Biases { query_value: of_heads, key: of_heads, output };
@@ -51,6 +52,7 @@ fn read_seed_oss(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_arcee(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 4096);
     let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
     let biases = llama::biases(config)?;
     let feed_forward = FeedForward {
@@ -85,6 +87,6 @@ fn read_ernie(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         block.feed_forward.biases = has_biases;
         Ok(())
     })?;
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, readouts::Tied::Yes)?;
     Ok((architecture, llama::NAMES))
 }

@@ -103,6 +103,7 @@ pub(super) const OUTPUT_NORMS: Names = Names {
 };
 
 fn read_smollm3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 32_768);
     let config = &config.defaulting(&[("rope_theta", 2e6)]);
     let n_layers = config.layers_or("num_hidden_layers", 36)?;
     let every = config.size_or("no_rope_layer_interval", 4)?;
@@ -121,6 +122,6 @@ fn read_smollm3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         }
         Ok(())
     })?;
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, readouts::Tied::Yes)?;
     Ok((architecture, llama::NAMES))
 }

@@ -59,7 +59,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
             vec![block; config.layers_or("num_hidden_layers", 12)?],
         )
     };
-    let mut readout = readouts::next_token(config, n_tokens, true)?;
+    let mut readout = readouts::next_token(config, n_tokens, readouts::Tied::Yes)?;
     if let Readout::Tokens { transform, .. } = &mut readout
         && d_token != d_model
     {

@@ -81,6 +81,7 @@ const PHI_NAMES: Names = Names {
 };
 
 fn read_phi3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 4096);
     let config = &config.defaulting(&[("rms_norm_eps", 1e-5)]);
     let window = config.size_or_none("sliding_window")?;
     let architecture = llama::decoder(config, Biases::NONE, |_, block| {

@@ -44,6 +44,7 @@ pub(super) const QWEN3: Family = Family {
 };
 
 fn read_mistral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 131_072);
     let window = readouts::window_or(config, 4096)?;
     let architecture = llama::decoder(config, Biases::NONE, |_, block| {
         if let Some(window) = window {
@@ -55,6 +56,7 @@ fn read_mistral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_ministral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 131_072);
     let n_layers = config.layers_or("num_hidden_layers", 32)?;
     let window = readouts::window_or(config, 4096)?;
     let sliding = readouts::sliding_layers(config, n_layers)?.unwrap_or_else(|| vec![true; n_layers]);
@@ -68,6 +70,7 @@ fn read_ministral(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_qwen2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 32_768);
     let windows = windows(config)?;
     let architecture = llama::decoder(config, Biases::QKV, |layer, block| {
         if let Some(window) = windows[layer] {
@@ -79,6 +82,7 @@ fn read_qwen2(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
 }
 
 fn read_qwen3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 32_768);
     let windows = windows(config)?;
     let norm = Norm::rms(config.positive_or("rms_norm_eps", 1e-6)? as f32);
     let architecture = llama::decoder(config, llama::biases(config)?, |layer, block| {

@@ -44,9 +44,18 @@ pub(super) fn only_encoder(config: &ConfigFile) -> Result<(), Error> {
     config.must_be("add_cross_attention", &Value::Bool(false))
 }
 
-/// Where the output matrix comes from; tied unless config.json says otherwise.
-pub(super) fn output(config: &ConfigFile, tied: bool) -> Result<Output, Error> {
-    Ok(if config.flag_or("tie_word_embeddings", tied)? { Output::Tied } else { Output::Own })
+/// Whether the output matrix is the token table, where config.json does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tied {
+    /// It is.
+    Yes,
+    /// It is a matrix of its own.
+    No,
+}
+
+/// Where the output matrix comes from.
+pub(super) fn output(config: &ConfigFile, tied: Tied) -> Result<Output, Error> {
+    Ok(if config.flag_or("tie_word_embeddings", tied == Tied::Yes)? { Output::Tied } else { Output::Own })
 }
 
 /// A dense layer, a norm and the tied output matrix with a bias.
@@ -61,7 +70,7 @@ pub(super) fn masked_tokens(
         n_tokens: stack.embedding.n_tokens,
         transform: Some(Transform { width, activation, norm: Some(norm), bias: true }),
         bias: true,
-        output: output(config, true)?,
+        output: output(config, Tied::Yes)?,
         scale: 1.0,
         softcap: None,
     })
@@ -79,7 +88,7 @@ pub(super) fn n_classes(config: &ConfigFile) -> Result<usize, Error> {
 }
 
 /// The plain output matrix of a causal language model.
-pub(super) fn next_token(config: &ConfigFile, n_tokens: usize, tied: bool) -> Result<Readout, Error> {
+pub(super) fn next_token(config: &ConfigFile, n_tokens: usize, tied: Tied) -> Result<Readout, Error> {
     if !has_language_readout(config)? {
         return Ok(Readout::None);
     }
@@ -95,7 +104,7 @@ pub(super) fn next_token(config: &ConfigFile, n_tokens: usize, tied: bool) -> Re
 
 /// The same, always with a bias.
 pub(super) fn next_token_with_bias(config: &ConfigFile, n_tokens: usize) -> Result<Readout, Error> {
-    let mut readout = next_token(config, n_tokens, false)?;
+    let mut readout = next_token(config, n_tokens, Tied::No)?;
     if let Readout::Tokens { bias, .. } = &mut readout {
         *bias = true;
     }

@@ -1,12 +1,12 @@
-//! RoFormer (Su et al. 2021): BERT whose queries and keys are turned by their positions, neighbouring columns together.
+//! RoFormer (Su et al. 2021): BERT whose queries and keys are turned by their positions, neighbouring columns together. The sines
+//! and cosines are a table with a row for each position, which files may hold.
 
 use super::bert::{self, Numbering};
-use super::rotary::{self, RopePlace};
-use super::{Family, readouts, roberta};
+use super::{Family, readouts, roberta, rotary};
 use crate::Error;
 use crate::config::file::ConfigFile;
-use crate::config::{Architecture, Length, Norm, Positions, Readout};
-use crate::load::{Names, ReadoutNames};
+use crate::config::{Architecture, Frequencies, Length, Norm, Pairs, Positions, Readout, Rotary};
+use crate::load::{Names, ReadoutNames, StackNames};
 
 pub(super) const FAMILY: Family = Family {
     name: "roformer",
@@ -23,13 +23,18 @@ pub(super) const FAMILY: Family = Family {
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     readouts::only_encoder(config)?;
     config.must_be("rotary_value", &false.into())?;
+    config.assume("max_position_embeddings", 1536);
     let mut stack = bert::encoder(config, Numbering::FROM_ZERO)?;
-    let max_positions = config.size_or("max_position_embeddings", 1536)?;
+    let n_positions = config.size("max_position_embeddings")?;
     stack.embedding.positions = Positions::None;
     for block in &mut stack.blocks {
-        let d_head = block.attention.d_head;
-        let place = RopePlace { d_head, max_positions, default_share: 1.0, default_base: 10_000.0 };
-        block.attention.rotary = rotary::read_neighbours(config, place)?;
+        block.attention.rotary = Some(Rotary {
+            first_column: 0,
+            n_columns: rotary::columns(config, None, block.attention.d_head, 1.0)?,
+            pairs: Pairs::Neighbours,
+            frequencies: Frequencies::Table { n_positions, stored: None },
+            sections: None,
+        });
     }
     let activation = config.activation_or("hidden_act", "gelu")?;
     let norm = Norm::layer(config.positive_or("layer_norm_eps", 1e-12)? as f32);
@@ -39,10 +44,8 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         readouts::Task::None => (Readout::None, ReadoutNames::NONE),
     };
     let padding = config.id("pad_token_id", stack.embedding.n_tokens)?;
-    let architecture = Architecture::encoder(padding, stack, readout, Length::Noted(max_positions));
-    let names = Names { prefixes: &["roformer.", ""], readout: names, ignored: IGNORED, ..bert::NAMES };
+    let architecture = Architecture::encoder(padding, stack, readout, Length::Refused(n_positions));
+    let encoder = Some(StackNames { frequencies: &["encoder.embed_positions.weight"], ..bert::ENCODER });
+    let names = Names { prefixes: &["roformer.", ""], encoder, readout: names, ignored: &["cls."], ..bert::NAMES };
     Ok((architecture, names))
 }
-
-/// The sines and cosines, which are computed, and what other tasks read.
-const IGNORED: &[&str] = &["encoder.embed_positions.weight", "cls."];

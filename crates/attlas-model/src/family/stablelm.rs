@@ -1,6 +1,6 @@
 //! StableLM (Bellagente et al. 2024): Llama with layer norms and partial rotary positions.
 
-use super::{Family, llama, readouts};
+use super::{Family, llama};
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::config::{Architecture, Biases, Norm, NormKind, QkNorm, QkScope, Residual};
@@ -23,7 +23,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let qk_norm = config.flag_or("qk_layernorm", false)?.then_some(QkNorm { norm: own_norm, scope: QkScope::OwnHead });
     let parallel = config.flag_or("use_parallel_residual", false)?;
     let max_positions = config.size_or("max_position_embeddings", 4096)?;
-    let mut architecture = llama::decoder_with(norm, config, biases, |_, block| {
+    let architecture = llama::decoder_with(norm, config, biases, |_, block| {
         let d_head = block.attention.d_head;
         let place = RopePlace { d_head, max_positions, default_share: 0.25, default_base: 10_000.0 };
         block.attention.rotary = rotary::read(config, place, "")?;
@@ -31,7 +31,6 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         block.residual = if parallel { Residual::ParallelSharedNorm } else { Residual::Pre };
         Ok(())
     })?;
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, false)?;
     Ok((architecture, NAMES))
 }
 

@@ -16,6 +16,7 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
+    config.assume("max_position_embeddings", 4096);
     let norm = Norm::layer(config.positive_or("norm_epsilon", 1e-5)? as f32);
     let has_biases = config.flag_or("use_bias", true)?;
     let biases = if has_biases { Biases::ALL } else { Biases::NONE };
@@ -34,7 +35,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         }
         Ok(())
     })?;
-    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, true)?;
+    architecture.readout = readouts::next_token(config, config.size("vocab_size")?, readouts::Tied::Yes)?;
     Ok((architecture, NAMES))
 }
 

@@ -4,6 +4,7 @@
 //! A text without images is to the stack what it is to a language model: M-RoPE (Wang et al. 2024), which turns by three positions
 //! of a patch, gives a word three times the same one.
 
+use super::readouts::Tied;
 use super::{FAMILIES, Family, llama, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
@@ -86,13 +87,6 @@ pub(super) const QWEN3_VL: Family = Family {
     tested: &[("qwen3-vl-tower", "interleaved M-RoPE, q/k norms")],
     texts: &[],
 };
-
-/// Whether the token table is the output matrix, where no configuration says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tied {
-    Yes,
-    No,
-}
 
 /// Reads the text's stack; `text_type` is its `model_type` where the configuration does not name it.
 fn read(config: &ConfigFile, text_type: &str, tied: Tied) -> Result<(Architecture, Names), Error> {

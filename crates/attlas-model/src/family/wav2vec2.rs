@@ -114,9 +114,9 @@ fn positions(config: &ConfigFile, d_model: usize, norm: Option<Norm>) -> Result<
 }
 
 fn samples(config: &ConfigFile) -> Result<Samples, Error> {
-    let widths = sizes(config, "conv_dim", &[512; 7])?;
-    let strides = sizes(config, "conv_stride", &[5, 2, 2, 2, 2, 2, 2])?;
-    let kernels = sizes(config, "conv_kernel", &[10, 3, 3, 3, 3, 2, 2])?;
+    let widths = config.sizes_or("conv_dim", &[512; 7], MAX_SIZE)?;
+    let strides = config.sizes_or("conv_stride", &[5, 2, 2, 2, 2, 2, 2], MAX_SIZE)?;
+    let kernels = config.sizes_or("conv_kernel", &[10, 3, 3, 3, 3, 2, 2], MAX_SIZE)?;
     for (field, given) in [("conv_stride", &strides), ("conv_kernel", &kernels)] {
         if given.len() != widths.len() {
             let message = format!("has {} numbers, but conv_dim has {}", given.len(), widths.len());
@@ -146,23 +146,11 @@ fn samples(config: &ConfigFile) -> Result<Samples, Error> {
     })
 }
 
-/// Convolutions that are believed, and their largest size.
-const MAX_CONVOLUTIONS: usize = 16;
-const MAX_SIZE: f64 = 8192.0;
+/// The largest size of a convolution that is believed.
+const MAX_SIZE: usize = 8192;
 
 /// Samples from one hidden state to the next that are believed: a minute.
 const MAX_HOP: usize = 1 << 20;
-
-/// Whole numbers from 1 on, one for each convolution.
-fn sizes(config: &ConfigFile, field: &str, default: &[usize]) -> Result<Vec<usize>, Error> {
-    let Some(numbers) = config.numbers(field)? else { return Ok(default.to_vec()) };
-    let is_size = |number: &f64| number.fract() == 0.0 && (1.0..=MAX_SIZE).contains(number);
-    if numbers.is_empty() || numbers.len() > MAX_CONVOLUTIONS || !numbers.iter().all(is_size) {
-        let message = format!("must be 1 to {MAX_CONVOLUTIONS} whole numbers from 1 to {MAX_SIZE}");
-        return Err(config.error(field, message));
-    }
-    Ok(numbers.into_iter().map(|number| number as usize).collect())
-}
 
 const CHARACTERS: ReadoutNames =
     ReadoutNames { output: "lm_head.weight", bias: &["lm_head.bias"], ..ReadoutNames::NONE };

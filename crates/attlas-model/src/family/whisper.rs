@@ -35,7 +35,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
                 n_tokens,
                 transform: None,
                 bias: false,
-                output: readouts::output(config, true)?,
+                output: readouts::output(config, readouts::Tied::Yes)?,
                 scale: 1.0,
                 softcap: None,
             }

@@ -67,7 +67,8 @@ pub struct StackNames {
     pub positions: &'static str,
     /// The table of segments.
     pub token_types: &'static str,
-    /// How fast rotary positions turn, whole names; the first that exists takes the place of what the configuration says.
+    /// How fast rotary positions turn, or the table that they turn by, whole names; the first that exists takes the place of what the
+    /// configuration says.
     pub frequencies: &'static [&'static str],
     /// The embedding's norm.
     pub embedding_norm: &'static str,

@@ -8,8 +8,8 @@ use super::Names;
 use crate::Error;
 use crate::config::file::{ConfigFile, Reading};
 use crate::config::{
-    AddedScores, Architecture, Attention, Backbone, Block, PatchMatrix, Patches, PositionBias, Positions, Readout,
-    Reads, Recurrence, Rule, Stack,
+    AddedScores, Architecture, Attention, Backbone, Block, Frequencies, PatchMatrix, Patches, PositionBias, Positions,
+    Readout, Reads, Recurrence, Rule, Stack,
 };
 use crate::error::{Clash, Misfit};
 use crate::weights::Checkpoint;
@@ -257,7 +257,11 @@ fn of_stack(stack: Option<&Stack>) -> [usize; N_OF_STACK] {
         stack.d_model,
         embedding.n_tokens,
         embedding.width,
-        if let Positions::Learned { n_rows, .. } = embedding.positions { n_rows } else { 0 },
+        match (embedding.positions, attention.rotary.as_ref().map(|rotary| &rotary.frequencies)) {
+            (Positions::Learned { n_rows, .. }, _) => n_rows,
+            (_, Some(Frequencies::Table { n_positions, .. })) => *n_positions,
+            _ => 0,
+        },
         embedding.n_token_types,
         patch[0],
         patch[1],

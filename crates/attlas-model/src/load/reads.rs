@@ -89,11 +89,16 @@ impl Loader<'_> {
             false => ["parametrizations.weight.original0", "parametrizations.weight.original1"],
         };
         let lengths = self.checkpoint.tensor(&format!("{name}.{lengths}"), &[1, 1, kernel])?;
-        let mut weights = self.checkpoint.numbers(&format!("{name}.{directions}"), &[d_model, width, kernel])?;
+        let directions = format!("{name}.{directions}");
+        let mut weights = self.checkpoint.numbers(&directions, &[d_model, width, kernel])?;
         for step in 0..kernel {
             let numbers = || weights.iter().skip(step).step_by(kernel);
             let length = numbers().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
             let factor = (f64::from(lengths[step]) / length) as f32;
+            if !factor.is_finite() {
+                let message = format!("has no direction at step {step} of its kernel: all numbers there are 0");
+                return Err(Error::tensor(self.checkpoint.path(), directions, message));
+            }
             weights.iter_mut().skip(step).step_by(kernel).for_each(|x| *x *= factor);
         }
         let bias = self.checkpoint.tensor(&format!("{name}.bias"), &[d_model])?;
@@ -223,16 +228,22 @@ impl Loader<'_> {
         Ok(Convolution { linear, kernel, stride, ends: Ends::Zeros })
     }
 
-    /// How fast rotary positions turn, where the weights hold it: it is what the model was trained with, which may have
-    /// been rounded.
+    /// How fast rotary positions turn, or the table that they turn by, where the weights hold it: it is what the model was
+    /// trained with, which may have been rounded.
     pub(super) fn stored_frequencies(&self, stack: &mut Stack, names: &StackNames) -> Result<(), Error> {
         let under = |name: &&str| format!("{}{name}", self.prefix);
         let Some(name) = names.frequencies.iter().map(under).find(|name| self.checkpoint.contains(name)) else {
             return Ok(());
         };
         for rotary in stack.blocks.iter_mut().filter_map(|block| block.attention.rotary.as_mut()) {
-            if let Frequencies::Fixed { per_pair, .. } = &mut rotary.frequencies {
-                *per_pair = self.checkpoint.tensor(&name, &[rotary.n_columns / 2])?.to_vec();
+            match &mut rotary.frequencies {
+                Frequencies::Fixed { per_pair, .. } => {
+                    *per_pair = self.checkpoint.tensor(&name, &[rotary.n_columns / 2])?.to_vec();
+                }
+                Frequencies::Table { n_positions, stored } => {
+                    *stored = Some(self.checkpoint.tensor(&name, &[*n_positions, rotary.n_columns])?);
+                }
+                _ => {}
             }
         }
         Ok(())

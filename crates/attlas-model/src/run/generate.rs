@@ -1,10 +1,13 @@
 //! Generation with a cache of keys and values: greedy, and beam search as `transformers` does it.
 
+use std::mem;
+
 use attlas::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::loops::LoopWatch;
 use super::seen::Seen;
+use super::words::WordWatch;
 use crate::block::forward::StackRef;
 use crate::block::pass::{Plan, Progress, Stopped, Watch, tell};
 use crate::block::state::{Batch, LayerState, Source, StackState};
@@ -61,6 +64,8 @@ pub(crate) struct Generated {
     pub log_probabilities: Vec<f32>,
     /// How many of the last ids came again when the generation was cut.
     pub n_repeated: Option<usize>,
+    /// The words of the text in whose place this one is, because they are not known.
+    pub avoided_words: Vec<String>,
 }
 
 impl<'a> Session<'a> {
@@ -162,17 +167,57 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Beam search with length penalty 1, as `transformers` does it; the finished beams, best first.
-    pub fn beam(&mut self, prompt: &[u32], width: usize, max_tokens: usize) -> Result<Vec<Generated>, Stopped> {
+    /// What takes the place of a text with words that are not known: the finished beams of a search, `width` wide, that have none,
+    /// best first. Nothing where the text has none, or no beam is without.
+    pub fn of_known_words(
+        &mut self,
+        written: &Generated,
+        words: &WordWatch<'_>,
+        prompt: &[u32],
+        max_tokens: usize,
+        width: usize,
+    ) -> Result<Vec<Generated>, Stopped> {
+        let avoided_words = words.unknown(&written.ids);
+        if avoided_words.is_empty() {
+            return Ok(Vec::new());
+        }
+        // the search tries so many words that in a long text one that is not there would pass for known
+        let max_tokens = max_tokens.min(2 * written.ids.len() + 8);
+        let seen = (mem::take(&mut self.decoder), mem::replace(&mut self.n_items, 1));
+        let mut beams = self.beam(prompt, width, max_tokens, Some(words))?;
+        beams.retain(|beam| words.unknown(&beam.ids).is_empty());
+        match beams.first_mut() {
+            Some(best) => best.avoided_words = avoided_words,
+            None => (self.decoder, self.n_items) = seen,
+        }
+        Ok(beams)
+    }
+
+    /// Beam search with length penalty 1, as `transformers` does it, if asked for among texts of known words alone; the finished
+    /// beams, best first.
+    pub fn beam(
+        &mut self,
+        prompt: &[u32],
+        width: usize,
+        max_tokens: usize,
+        words: Option<&WordWatch<'_>>,
+    ) -> Result<Vec<Generated>, Stopped> {
         let ids = self.transformer.architecture.ids.clone();
-        let n_candidates = (1 + ids.ends.len()).max(2) * width;
+        // of those that hold an unknown word none is left
+        let spare = if words.is_some() { 4 } else { 1 };
+        let n_candidates = (1 + ids.ends.len()).max(2) * width * spare;
         // 1. the prompt, read once
         let mut logits = self.step(prompt)?;
         let mut running = vec![Generated::default()];
         let mut finished: Vec<Generated> = Vec::new();
         loop {
             // 2. the best continuations of all beams together
-            let candidates = self.candidates(&ids, &running, &logits, max_tokens, prompt.len(), n_candidates);
+            let mut candidates = self.candidates(&ids, &running, &logits, max_tokens, prompt.len(), n_candidates);
+            let allowed = |candidate: &Candidate, words: &WordWatch<'_>| {
+                let text = candidate.append_to(&running).ids;
+                if ids.ends.contains(&candidate.id) { words.unknown(&text).is_empty() } else { words.allows(&text) }
+            };
+            candidates.retain(|candidate| words.is_none_or(|words| allowed(candidate, words)));
             let length = running[0].ids.len() + 1;
             self.tell(length)?;
             let ended = |id: u32| ids.ends.contains(&id) || length == max_tokens;

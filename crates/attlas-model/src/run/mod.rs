@@ -15,3 +15,4 @@ pub(crate) mod resume;
 pub mod seen;
 pub mod sentences;
 mod text;
+pub mod words;

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::batch::PaddedBatch;
 use super::check::Sizes;
 use super::collect::{Kept, Seen};
-use super::generate::{Decoding, Session};
+use super::generate::{Decoding, Generated, Session};
 use super::input::Input;
 use super::loops::LoopWatch;
 #[cfg(doc)]
 use super::loops::Loops;
 use super::objects::Object;
 use super::seen::with_images;
+use super::words::{N_BEAMS, WordWatch};
 use crate::Error;
 use crate::block::pass::{Array, Next, Pass, Plan, Progress, Purpose, Site, Watch};
 use crate::block::state::StackState;
@@ -68,6 +69,9 @@ pub struct Generation {
     pub others: Vec<Generation>,
     /// How many of the last tokens were coming again when the generation was cut ([`Loops::Cut`]); `None` when it was not.
     pub n_repeated: Option<usize>,
+    /// The words of the likeliest text that the model does not know, in whose place this one is
+    /// ([`UnknownWords::Avoid`](crate::UnknownWords::Avoid)); empty where nothing was replaced.
+    pub avoided_words: Vec<String>,
 }
 
 impl Model {
@@ -119,6 +123,47 @@ impl Model {
         limit: usize,
         watch: &mut Watch<'_>,
     ) -> Result<Run, Error> {
+        self.check_generates(width, limit)?;
+        let alone = inputs.len() == 1 && width == 0;
+        let direct = alone && !pass.needs_whole_pass();
+        let purpose = if direct { Purpose::RecordedSteps } else { Purpose::Steps };
+        let mut logits = (alone && pass.keeps(Site::Logits)).then(Vec::new);
+        let mut generated = Vec::with_capacity(inputs.len());
+        for (index, input) in inputs.iter().enumerate() {
+            let source = PaddedBatch::new(std::slice::from_ref(input), 0)?;
+            let prompt = ids(&input.target)?;
+            let max_tokens = limit.min(self.room(prompt.len())?);
+            let plan = Plan { pass, purpose, text: Some(index) };
+            let images = input.seen.as_deref().zip(self.rows_with_images(std::slice::from_ref(input), &prompt)?);
+            let mut session = Session::new(&self.transformer, source.source(), images, plan, watch)?;
+            let beams = self.written(&mut session, input, width, max_tokens, logits.as_mut())?;
+            let generation = self.generations(beams)?;
+            // what was seen of a text that was cut is more than the text, and of one that was replaced another
+            if !generation.avoided_words.is_empty() {
+                logits = None;
+            } else if direct && generation.n_repeated.is_none() {
+                return self.recorded_generation(input, session, generation, logits, plan);
+            }
+            generated.push(generation);
+        }
+        let is_beam = |generation: &Generation| width > 0 || !generation.avoided_words.is_empty();
+        let all_beams = generated.iter().all(is_beam);
+        let method = if all_beams { recording::Method::Beam } else { recording::Method::Greedy };
+        let continued: Vec<Input> =
+            inputs.iter().zip(&generated).map(|(input, generation)| self.continued(input, generation)).collect();
+        self.check_dense(pass, Sizes::of(&continued, Decoding::TeacherForcing))?;
+        let mut run = self.forward(&continued, pass, method, generated, watch)?;
+        for ((item, input), generation) in run.recording.items.iter_mut().zip(inputs).zip(&run.generated) {
+            self.tell_of(generation, input, item);
+        }
+        Ok(match logits {
+            Some(values) => Run { logits: Some(self.generated_logits(values)), ..run },
+            None => run,
+        })
+    }
+
+    /// The model must write text, and the limits must be some.
+    fn check_generates(&self, width: usize, limit: usize) -> Result<(), Error> {
         let architecture = &self.transformer.architecture;
         if self.finds_objects() {
             return Err(Error::Unsupported(format!(
@@ -139,44 +184,27 @@ impl Model {
                 "at least 1 token must be generated, with at most {MAX_BEAMS} beams; asked for {limit} and {width}"
             )));
         }
-        let alone = inputs.len() == 1 && width == 0;
-        let direct = alone && !pass.needs_whole_pass();
-        let purpose = if direct { Purpose::RecordedSteps } else { Purpose::Steps };
-        let mut logits = (alone && pass.keeps(Site::Logits)).then(Vec::new);
-        let mut generated = Vec::with_capacity(inputs.len());
-        for (index, input) in inputs.iter().enumerate() {
-            let source = PaddedBatch::new(std::slice::from_ref(input), 0)?;
-            let prompt = ids(&input.target)?;
-            let max_tokens = limit.min(self.room(prompt.len())?);
-            let plan = Plan { pass, purpose, text: Some(index) };
-            let images = input.seen.as_deref().zip(self.rows_with_images(std::slice::from_ref(input), &prompt)?);
-            let mut session = Session::new(&self.transformer, source.source(), images, plan, watch)?;
-            let beams = match width {
-                0 => {
-                    let loops = LoopWatch::new(self, input);
-                    vec![session.greedy(&prompt, max_tokens, loops.as_ref(), logits.as_mut())?]
-                }
-                width => session.beam(&prompt, width, max_tokens)?,
-            };
-            let generation = self.generations(beams)?;
-            // what was seen of a text that was cut is more than the text
-            if direct && generation.n_repeated.is_none() {
-                return self.recorded_generation(input, session, generation, logits, plan);
-            }
-            generated.push(generation);
-        }
-        let method = if width > 0 { recording::Method::Beam } else { recording::Method::Greedy };
-        let continued: Vec<Input> =
-            inputs.iter().zip(&generated).map(|(input, generation)| self.continued(input, generation)).collect();
-        self.check_dense(pass, Sizes::of(&continued, Decoding::TeacherForcing))?;
-        let mut run = self.forward(&continued, pass, method, generated, watch)?;
-        for ((item, input), generation) in run.recording.items.iter_mut().zip(inputs).zip(&run.generated) {
-            self.tell_of(generation, input, item);
-        }
-        Ok(match logits {
-            Some(values) => Run { logits: Some(self.generated_logits(values)), ..run },
-            None => run,
-        })
+        Ok(())
+    }
+
+    /// What is written after one prompt: greedily, or the finished beams, best first; of known words where those are asked for and
+    /// found.
+    fn written(
+        &self,
+        session: &mut Session<'_>,
+        input: &Input,
+        width: usize,
+        max_tokens: usize,
+        logits: Option<&mut Vec<f32>>,
+    ) -> Result<Vec<Generated>, Error> {
+        let prompt = ids(&input.target)?;
+        let beams = match width {
+            0 => vec![session.greedy(&prompt, max_tokens, LoopWatch::new(self, input).as_ref(), logits)?],
+            width => session.beam(&prompt, width, max_tokens, None)?,
+        };
+        let Some((words, likeliest)) = WordWatch::new(self, input).zip(beams.first()) else { return Ok(beams) };
+        let known = session.of_known_words(likeliest, &words, &prompt, max_tokens, width.max(N_BEAMS))?;
+        Ok(if known.is_empty() { beams } else { known })
     }
 
     /// Logits of the generated tokens of one text. Shape `[1, n, n_logits]`.
@@ -223,6 +251,7 @@ impl Model {
     fn tell_of(&self, generation: &Generation, input: &Input, item: &mut Item) {
         item.n_prompt = Some(input.target.len());
         item.n_repeated = generation.n_repeated;
+        item.avoided_words.clone_from(&generation.avoided_words);
         if let Some(words) = &self.known_words {
             let start = input.target.text.len();
             let spans = words.unknown_in(&generation.text, &input.source.text);

@@ -142,6 +142,12 @@ impl Model {
         self.text_of(&text_ids.collect::<Vec<_>>())
     }
 
+    /// The text of generated ids, special ones left out.
+    pub(super) fn text_of_generated(&self, ids: &[u32]) -> String {
+        let is_text = |id: &&u32| self.token(**id).is_text();
+        self.text_of(&ids.iter().filter(is_text).copied().collect::<Vec<_>>())
+    }
+
     fn text_of(&self, ids: &[u32]) -> String {
         let decoded = self.tokenizer.as_ref().and_then(|tokenizer| tokenizer.decode(ids).ok());
         decoded.unwrap_or_else(|| ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "))
@@ -199,6 +205,7 @@ impl Model {
                 score: generated.score,
                 others: Vec::new(),
                 n_repeated: generated.n_repeated,
+                avoided_words: generated.avoided_words,
             }
         });
         let best = generations.next();

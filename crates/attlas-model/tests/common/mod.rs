@@ -9,11 +9,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attlas::{Recording, TokenRole};
+use attlas_model::Model;
 use safetensors::{Dtype, SafeTensors};
 
 /// The folder of test data.
 pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// What is said of a model folder that cannot be loaded, in one sentence, its own path left out.
+pub fn refusal(folder: &Path) -> String {
+    let message = Model::load(folder).expect_err("a refusal").to_string();
+    assert!(!message.contains('\n'), "one sentence: {message}");
+    message.replace(&folder.display().to_string(), "DIR")
 }
 
 /// Numbers with a shape.

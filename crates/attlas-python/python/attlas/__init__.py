@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from attlas._survey import survey as survey
     from attlas.analyses import compare as compare
     from attlas.arrays import from_attentions as from_attentions
+    from attlas.errors import ArgumentError as ArgumentError
     from attlas.errors import CaptureError as CaptureError
     from attlas.errors import Error as Error
     from attlas.errors import FileError as FileError
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 # Where each name lives; a module is imported when one of its names is first asked for.
 _HOMES = {
+    "ArgumentError": "errors",
     "CaptureError": "errors",
     "Error": "errors",
     "Figure": "figures",

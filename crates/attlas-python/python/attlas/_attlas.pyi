@@ -91,14 +91,7 @@ class Map:
 @final
 class Model:
     @staticmethod
-    def load(
-        path: str | PathLike[str] | None,
-        adapter: str | PathLike[str] | None,
-        tokenizer: str | PathLike[str] | None,
-        languages: tuple[str | None, str | None],
-        precision: str | None = None,
-        tower: str | None = None,
-    ) -> Model: ...
+    def load(path: str | PathLike[str] | None, how: Mapping[str, object]) -> Model: ...
     @staticmethod
     def find(name: str, revision: str | None) -> str: ...
     @property

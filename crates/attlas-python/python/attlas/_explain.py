@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from attlas import _attlas
-from attlas._indexing import Head, layer_and_head, whole_number
+from attlas._indexing import Head, head_pattern, head_patterns, layer_and_head, number_from, whole_number
 from attlas._record import Model
 from attlas.errors import Error, MissingError
 
@@ -153,7 +153,7 @@ def ablate(
         "together": together,
         "mean_over": None if mean_over is None else [_subject(one, None) for one in mean_over],
         "patch_from": None if patch_from is None else _subject(patch_from, None),
-        "receiver": None if receiver is None else _head(receiver),
+        "receiver": None if receiver is None else head_pattern(receiver),
     }
     return Effects(_attlas.ablated(loaded, [_subject(one, decoder_text) for one in texts], asked, how, measured))
 
@@ -197,14 +197,10 @@ def check(
     """
     from attlas.explanations import Card
 
-    if not 1 <= permutations <= 1000:
-        raise Error(f"permutations is {permutations}; a number from 1 to 1000 was expected")
-    if adversarial is not None and not 1 <= adversarial <= 10_000:
-        raise Error(f"adversarial is {adversarial}; a number of steps from 1 to 10000 was expected")
     how = {
         "together": together,
-        "permutations": permutations,
-        "adversarial": adversarial,
+        "permutations": number_from(permutations, 1, 1000, "permutations"),
+        "adversarial": None if adversarial is None else number_from(adversarial, 1, 10_000, "adversarial"),
         "budget": float(budget),
         "target": None if target is None else str(target),
         "position": _position(position),
@@ -246,8 +242,7 @@ def lens(
     from attlas.explanations import arrays_of
     from attlas.tables import Table
 
-    if not 1 <= top <= 100:
-        raise Error(f"top is {top}; a number from 1 to 100 was expected")
+    top = number_from(top, 1, 100, "top")
     every = isinstance(position, str)
     if isinstance(position, str) and position != "all":
         raise Error(f'position is {position!r}; a number or "all" was expected')
@@ -313,8 +308,7 @@ def circuits(
 
     if token is not None and head is None:
         raise Error("token is for one head: say which")
-    if top < 1:
-        raise Error(f"top is {top}; a number from 1 was expected")
+    top = number_from(top, 1, 1_000_000, "top")
     place = None
     if head is not None:
         kind, *of = _one_head(head, kind)
@@ -394,40 +388,18 @@ def _measured(metric: str | None, target: Token | None, foil: Token | None, posi
 
 
 def _heads(heads: Any) -> list[str]:
-    """Patterns such as ``cross:2.*``, of one head or several."""
+    """Patterns such as ``cross:2.*``, of one head or several; none for all of them."""
     if heads is None:
         return []
-    is_one = isinstance(heads, str) or (isinstance(heads, tuple) and not all(isinstance(part, (tuple, list)) or _is_pattern(part) for part in heads))
-    if isinstance(heads, str):
-        named = [part for part in heads.split(",") if part.strip()]
-    else:
-        named = [_head(heads)] if is_one else [_head(one) for one in heads]
+    named = head_patterns(heads, "heads")
     if not named:
         raise Error("no head was named; leave heads out for all of them")
     return named
 
 
-def _is_pattern(part: Any) -> bool:
-    """Whether a word names a head by itself, and is no kind of attention."""
-    return isinstance(part, str) and part not in ("encoder", "decoder", "cross")
-
-
-def _head(head: Any) -> str:
-    """``cross:2.4`` of ``"cross:L2H4"``, ``("cross", 2, 4)``, ``("cross", "L2H4")`` and ``(2, 4)``."""
-    if isinstance(head, str):
-        return head
-    parts = list(head)
-    kind = f"{parts.pop(0)}:" if parts and parts[0] in ("encoder", "decoder", "cross") else ""
-    if len(parts) == 1:
-        return f"{kind}{parts[0]}"
-    if len(parts) != 2:
-        raise Error(f'{head!r} is no head; heads are written "4.11", "cross:L2H4" or ("cross", 2, 4)')
-    return f"{kind}{parts[0]}.{parts[1]}"
-
-
 def _one_head(head: HeadName, kind: str | None) -> tuple[str | None, int, int]:
     """Kind, layer and number of one head."""
-    named, _, rest = _head(head).rpartition(":")
+    named, _, rest = head_pattern(head).rpartition(":")
     if named and kind is not None and named != kind:
         raise Error(f"head says {named}, kind {kind}")
     first, dot, second = rest.partition(".")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import index
-from typing import Literal, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
-from attlas.errors import Error, MissingError
+from attlas.errors import ArgumentError, Error, MissingError
 
 Head = SupportsIndex | str | None
 LayerIndex = SupportsIndex | str
 Place = SupportsIndex | str
 Stretch = tuple[int, int]
+KINDS = ("encoder", "decoder", "cross")
 
 _MOST = 2**63 - 1
 _HEAD = re.compile(r"[Ll](\d+)(?:[Hh](\d+))?")
@@ -29,6 +30,29 @@ def whole_number(number: object, what: str = "place") -> int:
         raise MissingError(f"{number!r} is no {what}: a whole number was expected, not a {type(number).__name__}") from None
     if not -_MOST <= whole <= _MOST:
         raise MissingError(f"there is no {what} {whole}: no model has so many")
+    return whole
+
+
+def refuse_unknown(function: str, given: Mapping[str, object], known: Iterable[str]) -> None:
+    """Refuses arguments that are none of those that ``function`` has.
+
+    Raises :class:`attlas.ArgumentError`, which is a ``TypeError``, as Python raises one.
+    """
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is not None:
+        raise ArgumentError(f"{function}() has no argument {unknown!r}; there are {', '.join(known)}")
+
+
+def number_from(number: Any, least: int, most: int, name: str) -> int:
+    """The whole number that somebody gave as the argument ``name``, ``least`` to ``most``.
+
+    Raises :class:`attlas.Error` for what is none, or lies outside.
+    """
+    if not hasattr(number, "__index__"):
+        raise Error(f"{name} is {number!r}; a whole number from {least} to {most} was expected")
+    whole = index(number)
+    if not least <= whole <= most:
+        raise Error(f"{name} is {whole}; a number from {least} to {most} was expected")
     return whole
 
 
@@ -71,6 +95,37 @@ def layer_and_head(layer: LayerIndex | None, head: Head) -> tuple[int | None, in
     if named is not None and number is not None and number != named:
         raise Error(f"L{of}H{named} names head {named}, but head {head} is asked for, too")
     return of, named if number is None else number
+
+
+def head_patterns(heads: Any, name: str) -> list[str]:
+    """Patterns such as ``cross:2.*``, of one head or several, given as the argument ``name``: texts, which commas part, tuples, or a list of these."""
+    if isinstance(heads, str):
+        return [part.strip() for part in heads.split(",") if part.strip()]
+    if not isinstance(heads, Iterable):
+        raise Error(f"{name} is {heads!r}, which names no head; heads are written cross:L2H4")
+    heads = heads if isinstance(heads, tuple) else list(heads)
+    is_one = isinstance(heads, tuple) and not all(isinstance(part, (tuple, list)) or _is_pattern(part) for part in heads)
+    return [head_pattern(heads)] if is_one else [head_pattern(head) for head in heads]
+
+
+def _is_pattern(part: Any) -> bool:
+    """Whether a word names a head by itself, and is no kind of attention."""
+    return isinstance(part, str) and part not in KINDS
+
+
+def head_pattern(head: Any) -> str:
+    """``cross:2.4`` of ``"cross:L2H4"``, ``("cross", 2, 4)``, ``("cross", "L2H4")`` and ``(2, 4)``."""
+    if isinstance(head, str):
+        return head
+    parts = list(head) if isinstance(head, (tuple, list)) else []
+    kind = f"{parts.pop(0)}:" if parts and parts[0] in KINDS else ""
+    if any(hasattr(part, "__index__") and index(part) < 0 for part in parts):
+        raise MissingError(f"{head!r}: layers and heads count from 0")
+    if len(parts) == 1:
+        return f"{kind}{parts[0]}"
+    if len(parts) != 2:
+        raise Error(f'{head!r} is no head; heads are written "4.11", "cross:L2H4" or ("cross", 2, 4)')
+    return f"{kind}{parts[0]}.{parts[1]}"
 
 
 def place_in(place: Place, labels: Sequence[str], n: int, axis: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from attlas import _attlas
-from attlas._indexing import is_unicode, layer_and_head, whole_number
+from attlas._indexing import head_patterns, is_unicode, number_from, refuse_unknown
 from attlas.errors import Error, FileError
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class ModelOptions(TypedDict, total=False):
     ``to_language`` are for models with tags for languages: ``fr``, ``fra_Latn``, ``French``. ``precision`` says how exact products are: ``exact``
     (f32, where nothing is said), or on a processor with AMX ``high`` (as exact as f32 sums in another order), ``fast`` (weights may be off by
     1e-4) and ``fastest`` (bf16, off by some hundredths); a recording's notes say it. ``tower`` is ``vision`` or ``text`` of a model that has both,
-    as CLIP and SigLIP have: the vision tower where nothing is said.
+    as CLIP and SigLIP have: the vision tower where nothing is said. ``images``: whether a model that reads texts with images in them, as LLaVA and
+    Qwen2-VL do, is loaded with what images go through; :func:`attlas.record` does so where it is given ``image``.
     """
 
     revision: str | None
@@ -35,6 +36,7 @@ class ModelOptions(TypedDict, total=False):
     to_language: str | None
     precision: str | None
     tower: str | None
+    images: bool
 
 
 class RunOptions(TypedDict, total=False):
@@ -43,7 +45,9 @@ class RunOptions(TypedDict, total=False):
     ``target``: what the decoder reads, one for each text, instead of letting the model generate it. ``beams``: generate by beam search.
     ``max_tokens``: generate as many at most (256 where nothing is said; a model that has a decoder alone only reads the text unless this is given).
     ``values``: record the values, too. ``router``: of a mixture of experts, keep which experts each token was sent to, as the trace ``router``.
-    ``knock_out``: heads whose output is set to 0, written ``cross:L2H4`` or ``("cross", 2, 4)``.
+    ``knock_out``: heads whose output is set to 0, written ``cross:L2H4`` or ``("cross", 2, 4)``, all of a layer ``cross:2.*``. ``image``: the path of
+    an image, or of several, that stand in one text where it has the model's placeholder, in the order of both; the vision tower's maps are the stack
+    ``vision`` of the recording.
 
     ``quantities``: maps that are kept beside the weights, for ``rec.map(…, quantity=…)``: ``norm``, the length of what each key adds, head by head;
     ``norm-sum``, ``norm-residual`` and ``norm-layernorm``, of all heads together; ``contribution`` of a layer and ``alti`` of the model, shares of
@@ -58,6 +62,7 @@ class RunOptions(TypedDict, total=False):
     values: bool
     router: bool
     knock_out: Heads
+    image: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
     quantities: str | Sequence[str]
     explain: str | int | None
     foil: str | int | None
@@ -75,12 +80,12 @@ class Model:
     __slots__ = ("_native",)
 
     def __init__(self, model: str | os.PathLike[str] | None = None, **options: Unpack[ModelOptions]) -> None:
-        """Loads a model: a folder as the Hugging Face hub lays it out, a ``.gguf`` file, ``ORG/NAME`` from the hub's local cache, or
+        """Loads a model: a folder as the Hugging Face hub lays it out, a ``.gguf`` file, ``ORG/NAME`` from the hub's cache (downloaded where it is not there), or
         the embedded English–French translator when nothing is named. Options: :class:`attlas.ModelOptions`.
 
         Raises :class:`attlas.FormatError` when the folder is no model and :class:`attlas.FileError` (an ``OSError``) when it cannot be read.
         """
-        _refuse_unknown("Model", options, ModelOptions)
+        refuse_unknown("Model", options, ModelOptions.__annotations__)
         path = None
         if model is not None:
             if not isinstance(model, (str, os.PathLike)):
@@ -89,8 +94,11 @@ class Model:
             if not name or name.lower().endswith((".safetensors", ".gguf", ".json", ".bin")) and not os.path.exists(name):
                 raise FileError(f"{name or 'the path is empty'}: there is no such file")
             path = name if os.path.exists(name) else _attlas.Model.find(name, options.get("revision"))
-        languages = (options.get("from_language"), options.get("to_language"))
-        self._native = _attlas.Model.load(path, options.get("adapter"), options.get("tokenizer"), languages, options.get("precision"), options.get("tower"))
+        given: Mapping[str, object] = options
+        how = {name: given.get(name) for name in ("adapter", "tokenizer", "precision", "tower")}
+        how["languages"] = (options.get("from_language"), options.get("to_language"))
+        how["images"] = options.get("images", False)
+        self._native = _attlas.Model.load(path, how)
 
     @property
     def name(self) -> str:
@@ -106,7 +114,7 @@ class Model:
         """Runs the model over a text or several and records every head; see :func:`attlas.record`. Options: :class:`attlas.RunOptions`."""
         from attlas.recordings import Recording
 
-        _refuse_unknown("record", options, RunOptions)
+        refuse_unknown("record", options, RunOptions.__annotations__)
         native, generated, remarks = self._native.record(*_checked(text, options))
         for remark in remarks:
             import warnings
@@ -135,13 +143,15 @@ def record(
     Raises :class:`attlas.Error` when a text does not fit the model, :class:`attlas.LimitError` when it is too long, and as
     :class:`attlas.Model` does.
     """
-    _refuse_unknown("record", options, RecordOptions)
+    refuse_unknown("record", options, RecordOptions.__annotations__)
     of_model: Any = {name: value for name, value in options.items() if name in ModelOptions.__annotations__}
     of_run: Any = {name: value for name, value in options.items() if name in RunOptions.__annotations__}
     if not isinstance(model, Model):
+        if options.get("image") is not None:
+            of_model.setdefault("images", True)
         model = Model(model, **of_model)
     elif any(given is not None for given in of_model.values()):
-        raise Error("the model is loaded already; revision, adapter, tokenizer, languages, precision and tower are given where it is loaded")
+        raise Error("the model is loaded already; revision, adapter, tokenizer, languages, precision, tower and images are given where it is loaded")
     return model.record(text, **of_run)
 
 
@@ -154,13 +164,10 @@ def _checked(text: Any, options: RunOptions) -> tuple[list[str], list[str] | Non
         raise Error(f"there are {len(texts)} texts and {len(targets)} targets; give a target for each text")
     if targets is not None and (beams is not None or max_tokens is not None):
         raise Error("beams and max_tokens are for generating, but the target is given")
-    for name, number in (("beams", beams), ("max_tokens", max_tokens)):
-        if number is not None and not isinstance(number, int):
-            raise Error(f"{name} is {number!r}; a whole number was expected")
-    if beams is not None and not 1 <= beams <= 64:
-        raise Error(f"beams is {beams}; a number from 1 to 64 was expected")
-    if max_tokens is not None and not 1 <= max_tokens <= 1_000_000:
-        raise Error(f"max_tokens is {max_tokens}; a number from 1 to 1000000 was expected")
+    images = options.get("image")
+    pictures = [] if images is None else _texts(images, "image")
+    if pictures and len(texts) != 1:
+        raise Error(f"image is for one text at a time, and there are {len(texts)}")
     quantities = options.get("quantities", ())
     names = [quantities] if isinstance(quantities, str) else list(quantities)
     explain, foil, position = options.get("explain"), options.get("foil"), options.get("position")
@@ -169,11 +176,12 @@ def _checked(text: Any, options: RunOptions) -> tuple[list[str], list[str] | Non
     if given is not None and not {"gradient-weight", "relevance"} & set(names):
         raise Error(f'{given} is for the quantities "gradient-weight" and "relevance"')
     how: dict[str, object] = {
-        "beams": beams,
-        "max_tokens": max_tokens,
+        "beams": None if beams is None else number_from(beams, 1, 64, "beams"),
+        "max_tokens": None if max_tokens is None else number_from(max_tokens, 1, 1_000_000, "max_tokens"),
         "values": options.get("values", False),
         "router": options.get("router", False),
         "knock_out": _heads_to_knock_out(options.get("knock_out", ())),
+        "images": pictures,
         "quantities": names,
         "explain": (None if explain is None else str(explain), None if foil is None else str(foil), position),
         "flow_tokens": options.get("flow_tokens"),
@@ -181,43 +189,25 @@ def _checked(text: Any, options: RunOptions) -> tuple[list[str], list[str] | Non
     return texts, targets, how
 
 
-def _refuse_unknown(of: str, given: Mapping[str, object], known: type) -> None:
-    """As Python refuses a keyword that a function does not have, with those that it has."""
-    unknown = next((name for name in given if name not in known.__annotations__), None)
-    if unknown is not None:
-        raise TypeError(f"{of}() got an unexpected keyword argument {unknown!r}; there are {', '.join(known.__annotations__)}")
-
-
-def _texts(text: Any) -> list[str]:
+def _texts(text: Any, what: str = "text") -> list[str]:
     """The texts, or paths of images and sounds, that are meant."""
+    noun = "path" if what == "image" else what
     texts = [text] if isinstance(text, (str, os.PathLike)) else text
     if isinstance(texts, (bytes, dict)) or not isinstance(texts, Iterable):
-        raise Error(f"a text, or a list of texts, was expected, not what is of type {type(text).__name__}")
+        raise Error(f"a {noun}, or a list of {noun}s, was expected, not what is of type {type(text).__name__}")
     texts = list(texts)
     for at, one in enumerate(texts):
         if not isinstance(one, (str, os.PathLike)):
-            raise Error(f"text {at} is of type {type(one).__name__}, not a text")
+            raise Error(f"{what} {at} is of type {type(one).__name__}, not a {noun}")
         if not is_unicode(os.fspath(one)):
-            raise Error(f"text {at} is not Unicode: it has half of a surrogate pair")
+            raise Error(f"{what} {at} is not Unicode: it has half of a surrogate pair")
     return [os.fspath(one) for one in texts]
 
 
-def _heads_to_knock_out(names: Any) -> list[tuple[str, int, int]]:
-    """Kind, layer and head of each."""
-    if not isinstance(names, Iterable):
-        raise Error(f"knock_out {names!r} names no head; heads are written cross:L2H4")
-    is_one = isinstance(names, str) or (isinstance(names, tuple) and len(names) in (2, 3) and ":" not in str(names[0]))
-    return [_head_to_knock_out(name) for name in ([names] if is_one else names)]
-
-
-def _head_to_knock_out(name: Any) -> tuple[str, int, int]:
-    """Kind, layer and head of ``cross:L2H4``, ``("cross", "L2H4")`` and ``("cross", 2, 4)``."""
-    kind, layer, *head = name if isinstance(name, tuple) and len(name) in (2, 3) else str(name).partition(":")[::2]
-    if not layer and not isinstance(layer, int):
-        raise Error(f"knock_out {name!r} does not say the kind of attention; write cross:{name}, for example")
-    of, number = layer_and_head(layer, *head or [None])
-    if of is None or number is None or isinstance(number, str):
-        raise Error(f"knock_out {name!r} names a layer; heads are written cross:L2H4")
-    if of < 0 or number < 0:
-        raise Error(f"knock_out {name!r}: layers and heads count from 0")
-    return kind, whole_number(of, "layer"), whole_number(number, "head")
+def _heads_to_knock_out(heads: Any) -> list[str]:
+    """Patterns such as ``cross:2.4`` and ``cross:2.*``, each with its kind."""
+    patterns = head_patterns(heads, "knock_out")
+    for pattern in patterns:
+        if ":" not in pattern:
+            raise Error(f"knock_out {pattern!r} does not say the kind of attention; write cross:{pattern}, for example")
+    return patterns

@@ -20,11 +20,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
 
 import numpy as np
 
 from attlas import _attlas
+from attlas._indexing import number_from, refuse_unknown
 from attlas.errors import Error, FileError, MissingError
 
 if TYPE_CHECKING:
@@ -210,6 +211,8 @@ class Batch:
             return _LOADED[self]
 
 
+# What a survey is asked for, by name.
+_ARGUMENTS = tuple(name for name in Batch.__dataclass_fields__ if name != "sha256")
 # The model that this process has loaded for batches.
 _LOADED: dict[Batch, _attlas.Surveyor] = {}
 _LOCK = threading.Lock()
@@ -234,6 +237,7 @@ class _SurveyFunction:
         max_tokens: int | None = None,
         threads: int | None = None,
         progress: bool = True,
+        **unknown: NoReturn,
     ) -> Survey:
         """Measures every head of a model on every text of a corpus, and says how sure each score is.
 
@@ -251,9 +255,11 @@ class _SurveyFunction:
         What cannot be used (``None``, what is no text, white space alone, a text that is too long) is a row of
         :attr:`Survey.failures`; in files, lines and cells of white space alone are passed over. Ctrl-C stops within a batch, and what was measured until then is lost.
 
-        Raises :class:`attlas.Error` when there is no text, as :class:`attlas.Model` does, :class:`attlas.MissingError` when there
-        is no such column, and :class:`attlas.FileError` when a file cannot be read.
+        Raises :class:`attlas.ArgumentError` (a ``TypeError``) for an argument that there is not, :class:`attlas.Error` when there is
+        no text, as :class:`attlas.Model` does, :class:`attlas.MissingError` when there is no such column, and
+        :class:`attlas.FileError` when a file cannot be read.
         """
+        refuse_unknown("survey", unknown, ("texts", *_ARGUMENTS, "progress"))
         paths = _paths(texts)
         if paths is None:
             total, chunks, pairs = _chunks(texts, column, target)
@@ -293,6 +299,7 @@ class _SurveyFunction:
         longest: int | None = None,
         max_tokens: int | None = None,
         threads: int | None = 1,
+        **unknown: NoReturn,
     ) -> Batch:
         """What measures a batch of texts on an engine; the arguments are those of ``attlas.survey``.
 
@@ -302,6 +309,7 @@ class _SurveyFunction:
 
         Raises what :class:`attlas.Model` raises, at once: the model is read here for its name.
         """
+        refuse_unknown("survey.batch", unknown, _ARGUMENTS)
         setup = _setup(model, revision, adapter, tokenizer, from_language, to_language, longest, max_tokens, threads)
         unnamed = Batch(column=column, target=target, sha256="", **setup)
         sha256 = _surveyor(unnamed, target is not None).sha256
@@ -324,7 +332,10 @@ class _SurveyFunction:
 
         Raises :class:`attlas.FileError` when there is no such file, :class:`attlas.FormatError` when one is no survey, and as ``merge``.
         """
-        patterns = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+        patterns: list[Any] = [paths] if isinstance(paths, (str, os.PathLike)) or not isinstance(paths, Iterable) else list(paths)
+        for pattern in patterns:
+            if not isinstance(pattern, (str, os.PathLike)):
+                raise FileError(f"a path or a pattern was expected, not {pattern!r}")
         found = [path for pattern in patterns for path in _matches(os.fspath(pattern))]
         if not found:
             raise Error("no file was named")
@@ -352,9 +363,10 @@ def _setup(
     threads: int | None,
 ) -> dict[str, Any]:
     """What a model is and how it measures, as plain values that pickle."""
-    for name, number in (("longest", longest), ("max_tokens", max_tokens), ("threads", threads)):
-        if number is not None and not 1 <= number <= 1_000_000:
-            raise Error(f"{name} is {number}; a number from 1 to 1000000 was expected")
+
+    def counted(number: int | None, name: str) -> int | None:
+        return None if number is None else number_from(number, 1, 1_000_000, name)
+
     return {
         "model": _absolute(model),
         "revision": revision,
@@ -362,9 +374,9 @@ def _setup(
         "tokenizer": _absolute(tokenizer),
         "from_language": from_language,
         "to_language": to_language,
-        "longest": longest,
-        "max_tokens": max_tokens,
-        "threads": threads,
+        "longest": counted(longest, "longest"),
+        "max_tokens": counted(max_tokens, "max_tokens"),
+        "threads": counted(threads, "threads"),
     }
 
 
@@ -383,7 +395,8 @@ def _surveyor(batch: Batch, pairs: bool) -> _attlas.Surveyor:
     if path is not None and not os.path.exists(path):
         path = _attlas.Model.find(path, batch.revision)
     languages = (batch.from_language, batch.to_language)
-    model = _attlas.Model.load(path, batch.adapter, batch.tokenizer, languages)
+    loaded = {"adapter": batch.adapter, "tokenizer": batch.tokenizer, "languages": languages, "precision": None, "tower": None, "images": False}
+    model = _attlas.Model.load(path, loaded)
     places = [os.fspath(place) for place in (path, batch.adapter, batch.tokenizer) if place is not None]
     how = {
         "languages": list(languages),

@@ -7,6 +7,10 @@ class Error(ValueError):
     """Anything that attlas refuses."""
 
 
+class ArgumentError(Error, TypeError):
+    """A function was given an argument that it does not have; the message says which there are."""
+
+
 class CaptureError(Error):
     """Attention could not be captured from a model."""
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from attlas import _attlas
+from attlas._indexing import refuse_unknown
 from attlas.errors import Error
 
 if TYPE_CHECKING:
@@ -44,16 +45,19 @@ def style_of(options: StyleOptions) -> dict[str, object]:
         "theme": "light",
         "colormap": "viridis",
     }
-    unknown = [name for name in options if name not in style]
-    if unknown:
-        raise Error(f"a picture has no option {unknown[0]!r}; there are {', '.join(style)}")
+    refuse_unknown("figure", options, style)
     style.update(options)
     dpi, width = options.get("dpi", 144.0), options.get("width")
-    if not 36 <= dpi <= 1200:
-        raise Error(f"dpi is {dpi}; a number from 36 to 1200 was expected")
-    if width is not None and not 160 <= width <= 5000:
-        raise Error(f"width is {width}; points from 160 to 5000 were expected (72 to the inch)")
+    if not _is_within(dpi, 36, 1200):
+        raise Error(f"dpi is {dpi!r}; a number from 36 to 1200 was expected")
+    if width is not None and not _is_within(width, 160, 5000):
+        raise Error(f"width is {width!r}; points from 160 to 5000 were expected (72 to the inch)")
     return style
+
+
+def _is_within(number: Any, least: float, most: float) -> bool:
+    """Whether this is a number, and within these."""
+    return hasattr(number, "__float__") and least <= float(number) <= most
 
 
 class Figure:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex, overload
 
 from attlas import _attlas
-from attlas._indexing import Head, LayerIndex, Stretch, head_of, is_head, layer_and_head, whole_number
+from attlas._indexing import KINDS, Head, LayerIndex, Stretch, head_of, is_head, layer_and_head, whole_number
 from attlas.analyses import Analyses
 from attlas.errors import Error, FileError, MissingError
 from attlas.figures import Figure, StyleOptions, style_of
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from attlas.tables import Table
 
-Kind = str  # one of:
-KINDS = ("encoder", "decoder", "cross")
+Kind = str  # one of `KINDS`
 
 
 class Token(NamedTuple):
@@ -68,6 +67,8 @@ class Item(NamedTuple):
     """Words that were generated, and that neither the model's training targets nor the source have."""
     n_repeated: int | None = None
     """How many of the last predicted tokens were coming again and again when the generation was cut."""
+    avoided_words: tuple[str, ...] = ()
+    """Words that the likeliest tokens had spelled and that the model does not know: what was generated stands in place of them."""
 
 
 class Provenance(NamedTuple):
@@ -253,7 +254,9 @@ class Recording(Analyses):
         sides = [_tokens(data.get(side, {})) for side in ("source", "target", "predicted")]
         text = sides[1].text.encode()
         words = [text[span["start"] : span["end"]].decode() for span in data.get("unknown_words", [])]
-        return Item(sides[0], sides[1], sides[2], data.get("n_prompt"), axes, tuple(words), data.get("n_repeated"))
+        avoided = tuple(data.get("avoided_words", []))
+        n_prompt, n_repeated = data.get("n_prompt"), data.get("n_repeated")
+        return Item(sides[0], sides[1], sides[2], n_prompt, axes, tuple(words), n_repeated, avoided)
 
     @property
     def provenance(self) -> Provenance:
@@ -344,17 +347,35 @@ class Recording(Analyses):
                 warnings.warn(remark, stacklevel=3)
         return self._shown[quantity]
 
-    def __getitem__(self, key: Any) -> Any:
+    @overload
+    def __getitem__(self, key: Literal["encoder", "decoder", "cross"]) -> tuple[Layer, ...]: ...
+    @overload
+    def __getitem__(self, key: tuple[str, SupportsIndex]) -> Layer: ...
+    @overload
+    def __getitem__(self, key: tuple[str, str]) -> Layer | Map: ...
+    @overload
+    def __getitem__(self, key: tuple[str, LayerIndex, Head]) -> Map: ...
+    @overload
+    def __getitem__(self, key: str) -> tuple[Layer, ...] | Layer | Map: ...
+    def __getitem__(self, key: Any) -> tuple[Layer, ...] | Layer | Map:
+        """The layers of a kind, a layer or a map; which of them a text such as ``"L3H7"`` means, no type checker knows: :meth:`map` and :meth:`layer` do.
+
+        Raises :class:`attlas.MissingError` (an ``IndexError``), which says what there is.
+        """
         if isinstance(key, str):
             if key in KINDS:
-                return tuple(layer for layer in self.layers if layer.kind == key and layer.quantity == "weight")
-            return self[self._parted(key)]
+                return self._of_kind(key)
+            key = self._parted(key)
         if not isinstance(key, tuple) or not 2 <= len(key) <= 3:
             raise MissingError('a recording is asked for ("encoder", 3), ("encoder", 3, 7), ("encoder", "L3H7") or "encoder:L3H7"')
         kind, index, *head = key
         if head or (isinstance(index, str) and head_of(index)[1] is not None):
             return self.map(kind, index, *head)
         return self.layer(kind, index)
+
+    def _of_kind(self, kind: Kind) -> tuple[Layer, ...]:
+        """The layers of a kind's weights; none where there is no such kind."""
+        return tuple(layer for layer in self.layers if layer.kind == kind and layer.quantity == "weight")
 
     __iter__ = None  # a recording is no sequence
 
@@ -533,7 +554,7 @@ class Recording(Analyses):
         n_items = self._native.n_items
         parts = [self.provenance.model or "arrays", f"{n_items} text{'' if n_items == 1 else 's'}"]
         for kind in self.kinds:
-            layers = self[kind]
+            layers = self._of_kind(kind)
             heads = sorted({layer.n_heads for layer in layers})
             parts.append(f"{kind} {len(layers)}×{heads[0]}" + (f" to {heads[-1]}" if len(heads) > 1 else ""))
         sizes = {side: len(tokens.tokens) for side, tokens in zip(("source", "target"), self.item(0)[:2], strict=True)}

@@ -210,8 +210,9 @@ def _of_recording(recording: Recording) -> AttentionMaps:
     maps: dict[str, list[Any]] = {}
     layers: dict[str, list[int]] = {}
     for name, kind in _KINDS.items():
-        maps[name] = [layer.weights() for layer in recording[kind]]
-        layers[name] = [layer.index for layer in recording[kind]]
+        of_kind = recording._of_kind(kind)
+        maps[name] = [layer.weights() for layer in of_kind]
+        layers[name] = [layer.index for layer in of_kind]
     found = AttentionMaps(maps, layers)
     found.tokens = [(item.source.labels, item.target.labels) for item in recording.items]
     if recording.provenance.mode == "train":

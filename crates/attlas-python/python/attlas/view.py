@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from attlas._indexing import layer_and_head
-from attlas.errors import Error, LimitError
+from attlas._indexing import layer_and_head, number_from
+from attlas.errors import Error, LimitError, MissingError
 from attlas.notebook import bundle_of
 
 if TYPE_CHECKING:
@@ -33,15 +33,19 @@ class View:
         height: int = HEIGHT,
         title: str | None = None,
     ) -> None:
-        if not 200 <= height <= 4000:
-            raise Error(f"height is {height}; pixels from 200 to 4000 were expected")
+        height = number_from(height, 200, 4000, "height")
+        if kind is not None and not isinstance(kind, str):
+            raise MissingError(f"{kind!r} is no kind of attention; there are {', '.join(recording.kinds)}")
+        if title is not None and not isinstance(title, str):
+            raise Error(f"title is {title!r}; a text was expected")
         if kind is not None and ":" in kind and layer is None:
             kind, layer = kind.split(":", 1)
         of, number = layer_and_head(layer, head)
         if kind is None and (of is not None or number is not None):
             kind = recording._only_kind(of if of is not None else number)
         if kind is not None and of is None:
-            of = recording[kind][-1].index if recording[kind] else recording.layer(kind, 0).index
+            layers = recording._of_kind(kind)
+            of = layers[-1].index if layers else recording.layer(kind, 0).index
         self.recording = recording
         self.kind = kind
         self.layer = of

@@ -81,6 +81,10 @@ pub struct Item {
     /// was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_repeated: Option<usize>,
+    /// Words that the likeliest tokens had spelled and that the model does not know: the target is the best of a beam search
+    /// without such words, in their place. Empty where nothing was replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoided_words: Vec<String>,
 }
 
 impl Item {
@@ -97,7 +101,10 @@ impl Item {
             let words = text.get(start..).unwrap_or_default().trim();
             format!("cut after \"{words}\", which the model began to repeat")
         });
-        unknown.chain(repeated).collect()
+        let avoided = self.avoided_words.iter().map(|word| {
+            format!("\"{word}\" is what the likeliest tokens spelled, no word the model knows: this is the best text without it")
+        });
+        unknown.chain(repeated).chain(avoided).collect()
     }
 
     /// The source tokens that hold added silence; none where there is none.

@@ -188,7 +188,7 @@ fn check_spans(tokens: &Tokens) -> Result<(), String> {
     Ok(())
 }
 
-/// An image has patches, and they lie in it.
+/// An image has patches, and they lie over it.
 fn check_seen(grid: &PatchGrid) -> Result<(), String> {
     let PatchGrid { rows, columns, size, seen, .. } = grid;
     if grid.n_patches() == 0 {
@@ -200,8 +200,11 @@ fn check_seen(grid: &PatchGrid) -> Result<(), String> {
         _ => return Err("of size and seen, which say where the patches lie, there is one without the other".into()),
     };
     let [left, top, width, height] = seen;
-    let fits = |start: &usize, length: &usize, whole: usize| {
-        *length > 0 && start.checked_add(*length).is_some_and(|end| end <= whole) && whole <= MAX_PIXELS
+    // black may stand around the image, but some of it is there
+    let fits = |start: &i64, length: &i64, whole: usize| {
+        let reach = -(MAX_PIXELS as i64)..=MAX_PIXELS as i64;
+        let is_small = whole <= MAX_PIXELS && reach.contains(start) && reach.contains(length);
+        is_small && *length > 0 && *start < whole as i64 && *start + *length > 0
     };
     if !fits(left, width, size[0]) || !fits(top, height, size[1]) {
         return Err(format!("the patches cover {seen:?} of an image of {size:?} pixels"));

@@ -59,6 +59,7 @@ pub fn everything() -> Recording {
         n_sound: Some(7),
         unknown_words: vec![0..2, 3..4],
         n_repeated: Some(2),
+        avoided_words: vec!["t0t".to_owned()],
         image: Some(PatchGrid { first: 1, rows: 2, columns: 4, size: Some([64, 48]), seen: Some([0, 8, 64, 32]) }),
         grids: BTreeMap::from([(
             "target".to_owned(),

@@ -1,6 +1,7 @@
 //! The log-mel spectrogram of Whisper (Radford et al. 2022, §2.2), as `transformers`' WhisperFeatureExtractor computes it.
 
 use std::f64::consts::PI;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
@@ -20,6 +21,8 @@ pub(super) const DECADES: f64 = 8.0;
 /// How a sound becomes a spectrogram.
 #[derive(Debug, Clone)]
 pub(crate) struct Listening {
+    /// The file that says it, for messages; `None` where the model's own configuration does.
+    pub file: Option<PathBuf>,
     /// Rows of the spectrogram.
     pub n_mels: usize,
     /// Samples per second.
@@ -38,13 +41,21 @@ impl Listening {
     /// What the model itself says; preprocessor_config.json may say otherwise.
     pub fn of(frames: &Frames) -> Listening {
         let Frames { n_mels, n_positions, rate, hop, n_fft } = *frames;
-        Listening { n_mels, rate, n_samples: 2 * n_positions * hop, hop, n_fft, normalises: false }
+        Listening { file: None, n_mels, rate, n_samples: 2 * n_positions * hop, hop, n_fft, normalises: false }
     }
 
     /// What a model of samples says: half a minute at most, normalised.
     pub fn of_samples(samples: &Samples) -> Listening {
         let rate = samples.rate;
-        Listening { n_mels: 1, rate, n_samples: 30 * rate, hop: samples.hop(), n_fft: 400, normalises: true }
+        Listening {
+            file: None,
+            n_mels: 1,
+            rate,
+            n_samples: 30 * rate,
+            hop: samples.hop(),
+            n_fft: 400,
+            normalises: true,
+        }
     }
 
     /// Reads preprocessor_config.json.
@@ -52,6 +63,7 @@ impl Listening {
         let rate = config.size_or("sampling_rate", 16_000)?;
         let seconds = config.size_or("chunk_length", 30)?;
         let listening = Listening {
+            file: Some(config.path().to_owned()),
             n_mels: config.size_or("feature_size", 80)?,
             rate,
             n_samples: rate.saturating_mul(seconds),

@@ -41,7 +41,10 @@ impl Model {
         let listening = self.listening.clone().unwrap_or_else(|| Listening::of(frames));
         // the sizes agree before a spectrogram is made
         let shape = listening.shape();
-        self.feature_tokens(&shape)?;
+        self.feature_tokens(&shape).map_err(|error| match &listening.file {
+            Some(file) => Error::file(file, format!("(feature_size, chunk_length, hop_length): {error}")),
+            None => error,
+        })?;
         let sound = wav::open(path, listening.n_samples, listening.rate)?;
         let values = listening.spectrogram(&sound.samples);
         let n_sound = sound.samples.len().div_ceil(2 * frames.hop); // two frames of the spectrogram make a token

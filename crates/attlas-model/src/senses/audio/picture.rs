@@ -8,7 +8,7 @@ use crate::Error;
 
 /// Bands of pitch, samples per second, samples from a frame to the next, samples of a frame: Whisper's first models have these.
 const LISTENING: Listening =
-    Listening { n_mels: 80, rate: 16_000, n_samples: 0, hop: 160, n_fft: 400, normalises: false };
+    Listening { file: None, n_mels: 80, rate: 16_000, n_samples: 0, hop: 160, n_fft: 400, normalises: false };
 /// Frames that become one.
 const POOLED: usize = 2;
 /// The longest sound that is drawn, in seconds.

@@ -56,25 +56,35 @@ impl Model {
             }
             prepared.keep_one_channel();
         }
-        let ImageRows { n_leading, grid: [rows, columns], covered: [covered_height, covered_width], .. } = image_rows;
-        // pixels beyond the last whole patch are not seen
-        let [x, y, seen_width, seen_height] = prepared.seen;
-        let part = |covered: usize, n_seen: usize, n_all: usize| (covered * n_seen).div_ceil(n_all);
-        let grid = PatchGrid {
-            first: n_leading,
-            rows,
-            columns,
-            size: Some([image.width, image.height]),
-            seen: Some([x, y, part(covered_width, seen_width, width), part(covered_height, seen_height, height)]),
-        };
-        let input = self.features_input(prepared.array)?;
-        let features =
-            input.features.map(|features| Arc::new(Features { image: Some(grid), ..Arc::unwrap_or_clone(features) }));
+        let grid = grid_of(&image, prepared.seen, [height, width], image_rows);
+        let notes: Vec<String> = preparation.note.into_iter().map(str::to_owned).collect();
+        let input = self.features_input(prepared.array).map_err(|error| {
+            Error::file(path, format!("as {} has it prepared, {error}", preparation.file.display()))
+        })?;
+        let seen = |features| Features { image: Some(grid), notes, ..Arc::unwrap_or_clone(features) };
+        let features = input.features.map(|features| Arc::new(seen(features)));
         let target = match self.object_queries() {
             Some(queries) => queries,
             None if self.has(Side::Target) => self.prompt_tokens("")?,
             None => Tokens::default(),
         };
         Ok(Input { features, target, ..input })
+    }
+}
+
+/// Where the rows that come of an image lie in its file, of which `seen` was prepared as so many pixels (height, width).
+fn grid_of(image: &Image, seen: [i64; 4], [height, width]: [usize; 2], rows: ImageRows) -> PatchGrid {
+    let ImageRows { n_leading, grid: [n_rows, n_columns], covered: [covered_height, covered_width], .. } = rows;
+    // pixels beyond the last whole patch are not seen
+    let [x, y, seen_width, seen_height] = seen;
+    let part = |covered: usize, n_seen: i64, n_all: usize| -> i64 {
+        (covered as i64 * n_seen + n_all as i64 - 1).div_euclid(n_all as i64)
+    };
+    PatchGrid {
+        first: n_leading,
+        rows: n_rows,
+        columns: n_columns,
+        size: Some([image.width, image.height]),
+        seen: Some([x, y, part(covered_width, seen_width, width), part(covered_height, seen_height, height)]),
     }
 }

@@ -1,6 +1,7 @@
 //! preprocessor_config.json: how an image is resized, cut, scaled and normalised before a model reads it.
 
 use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use super::resample::{Filter, resize};
 use crate::Error;
 use crate::block::pass::Array;
 use crate::config::file::ConfigFile;
-use crate::family::size_is_shorter_side;
+use crate::family::processors;
 
 /// The largest side that an image is resized to.
 const MAX_SIDE: usize = 4096;
@@ -17,13 +18,21 @@ const MAX_SIDE: usize = 4096;
 /// The steps, in the order in which they are taken.
 #[derive(Debug, Clone)]
 pub(crate) struct Preparation {
+    /// The file that says them, for messages.
+    pub file: PathBuf,
     resized: Option<(Size, Filter)>,
     /// Height and width of what is cut out of the middle.
     cut: Option<[usize; 2]>,
     scale: Option<f64>,
     /// Mean and standard deviation of each colour.
     normalised: Option<[[f64; 3]; 2]>,
+    /// What a reader must know of the pixels.
+    pub note: Option<&'static str>,
 }
+
+/// Said where transformers resizes numbers.
+const IN_BYTES: &str = "transformers resizes this model's images as numbers, here each of two passes is rounded to 8 bits: a pixel may \
+    be a level of 255 off";
 
 /// What an image is resized to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +53,9 @@ enum Size {
 pub(crate) struct Prepared {
     /// Shape `[3, height, width]`.
     pub array: Array,
-    /// The part of the file's image in it: left, top, width, height, in pixels of the file.
-    pub seen: [usize; 4],
+    /// The part of the file's image in it: left, top, width, height, in pixels of the file. Where the image is smaller than what is
+    /// cut out of its middle, black stands around it, and the part begins before it and ends behind it.
+    pub seen: [i64; 4],
 }
 
 impl Prepared {
@@ -98,7 +108,13 @@ impl Preparation {
             }
             false => None,
         };
-        Ok(Preparation { resized, cut, scale, normalised })
+        if processors::pads_to_square(config)? && config.flag_or("do_pad", false)? {
+            return Err(
+                config.error("do_pad", "is true, which puts an image in the middle of a square; attlas does not")
+            );
+        }
+        let note = (resized.is_some() && processors::resizes_numbers(config)?).then_some(IN_BYTES);
+        Ok(Preparation { file: config.path().to_owned(), resized, cut, scale, normalised, note })
     }
 
     /// The image as the model reads it, and which part of it is left.
@@ -106,7 +122,7 @@ impl Preparation {
         // 1. size
         let [height, width] = match &self.resized {
             None => [image.height, image.width],
-            Some((size, _)) => size.of(image)?,
+            Some((size, _)) => size.of(image, &self.file)?,
         };
         let resized = match &self.resized {
             None => Cow::Borrowed(image),
@@ -114,30 +130,33 @@ impl Preparation {
         };
         // 2. the middle
         let [cut_height, cut_width] = self.cut.unwrap_or([height, width]);
-        if cut_height > height || cut_width > width {
-            return Err(format!(
-                "has {height} × {width} pixels after resizing (height × width), fewer than the {cut_height} × \
-                 {cut_width} that are cut out of its middle"
-            ));
-        }
         if cut_height.max(cut_width) > MAX_SIDE {
             return Err(format!(
-                "has {width} × {height} pixels, which this model's configuration does not resize; {MAX_SIDE} a side is the most"
+                "has {width} × {height} pixels, which {} does not resize (do_resize); {MAX_SIDE} a side is the most",
+                self.file.display()
             ));
         }
-        let (top, left) = ((height - cut_height) / 2, (width - cut_width) / 2);
-        // 3. numbers, colour by colour
+        let (top, left) = (start_of_middle(height, cut_height), start_of_middle(width, cut_width));
+        // 3. numbers, colour by colour; black where there is no image
         let mut values = Vec::with_capacity(3 * cut_height * cut_width); // [3, cut_height, cut_width]
         for channel in 0..3 {
-            for y in top..top + cut_height {
-                let line = &resized.pixels[(y * width + left) * 3..][..cut_width * 3];
-                values.extend(line.iter().skip(channel).step_by(3).map(|value| self.number(*value, channel)));
+            for y in top..top + cut_height as i64 {
+                let line = usize::try_from(y).ok().and_then(|y| resized.pixels.chunks_exact(width * 3).nth(y));
+                let line = line.unwrap_or_default();
+                values.extend((left..left + cut_width as i64).map(|x| {
+                    let value = usize::try_from(x).ok().and_then(|x| line.get(3 * x + channel));
+                    self.number(value.copied().unwrap_or(0), channel)
+                }));
             }
         }
-        let in_file = |place: usize, n_new: usize, n_old: usize| (place * n_old + n_new / 2) / n_new;
+        // 4. where that lies in the file
+        let in_file = |place: i64, n_new: usize, n_old: usize| {
+            let (n_new, n_old) = (n_new as i64, n_old as i64);
+            (place * n_old + n_new / 2).div_euclid(n_new)
+        };
         let (x, y) = (in_file(left, width, image.width), in_file(top, height, image.height));
-        let right = in_file(left + cut_width, width, image.width).max(x + 1);
-        let bottom = in_file(top + cut_height, height, image.height).max(y + 1);
+        let right = in_file(left + cut_width as i64, width, image.width).max(x + 1);
+        let bottom = in_file(top + cut_height as i64, height, image.height).max(y + 1);
         let array = Array { shape: vec![3, cut_height, cut_width], values };
         Ok(Prepared { array, seen: [x, y, right - x, bottom - y] })
     }
@@ -152,9 +171,15 @@ impl Preparation {
     }
 }
 
+/// Where the middle begins that is cut out of `n` pixels: before the first where there are fewer. A half pixel goes where
+/// `center_crop` of transformers' Pillow processors has it.
+fn start_of_middle(n: usize, cut: usize) -> i64 {
+    (n as i64 - cut as i64).div_euclid(2)
+}
+
 impl Size {
     /// Height and width for an image.
-    fn of(self, image: &Image) -> Result<[usize; 2], String> {
+    fn of(self, image: &Image, file: &Path) -> Result<[usize; 2], String> {
         let sides = match self {
             Size::Exact(sides) => sides,
             Size::Multiples { unit, least, most } => {
@@ -170,8 +195,10 @@ impl Size {
         };
         match sides.into_iter().max() {
             Some(longest) if longest > MAX_SIDE => Err(format!(
-                "has {} × {} pixels and would be resized to a side of {longest}; {MAX_SIDE} is the most",
-                image.width, image.height
+                "has {} × {} pixels and would be resized to a side of {longest}, as {} asks (size); {MAX_SIDE} is the most",
+                image.width,
+                image.height,
+                file.display()
             )),
             _ => Ok(sides),
         }
@@ -239,12 +266,12 @@ const CLIP_DEVIATION: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 fn of_multiples(config: &ConfigFile) -> Result<Option<Size>, Error> {
     let Some(merged) = config.size_or_none("merge_size")? else { return Ok(None) };
     let side = config.size_or("patch_size", 14)?;
+    let given = config.section("size")?;
+    let size = given.as_ref().unwrap_or(config);
     let limit = |field: &str, edge: &str, default: usize| match config.size_or_none(field)? {
         Some(n) => Ok(n),
-        None => match config.section("size")? {
-            Some(size) => size.size_or(edge, default),
-            None => Ok::<usize, Error>(default),
-        },
+        None if given.is_some() => size.size_or(edge, default),
+        None => Ok::<usize, Error>(default),
     };
     let least = limit("min_pixels", "shortest_edge", 56 * 56)?;
     let most = limit("max_pixels", "longest_edge", 28 * 28 * 1280)?;
@@ -255,7 +282,10 @@ fn of_multiples(config: &ConfigFile) -> Result<Option<Size>, Error> {
     }
     if most > MAX_SIDE * MAX_SIDE || least > most {
         let message = format!("is {most} after a least number of {least}; {} is the most", MAX_SIDE * MAX_SIDE);
-        return Err(config.error("max_pixels", message));
+        return Err(match config.has("max_pixels") || given.is_none() {
+            true => config.error("max_pixels", message),
+            false => size.error("longest_edge", message),
+        });
     }
     Ok(Some(Size::Multiples { unit: (side * merged).min(MAX_SIDE), least, most }))
 }
@@ -272,15 +302,13 @@ fn of_patches(config: &ConfigFile) -> Result<Option<Size>, Error> {
     Ok(Some(Size::Patches { side, most }))
 }
 
-/// Whether the file is of DETR's processor, whose sizes and colours are others where it says nothing.
-fn is_of_detr(config: &ConfigFile) -> Result<bool, Error> {
-    let names = [config.text("image_processor_type")?, config.text("feature_extractor_type")?];
-    Ok(names.into_iter().flatten().any(|name| name.starts_with("DetrImageProcessor") || name == "DetrFeatureExtractor"))
-}
-
 /// The size where none is given.
 fn usual_size(config: &ConfigFile) -> Result<Size, Error> {
-    Ok(if is_of_detr(config)? { Size::Edges { shortest: 800, longest: 1333 } } else { Size::Exact([224; 2]) })
+    Ok(if processors::keeps_shape(config)? {
+        Size::Edges { shortest: 800, longest: 1333 }
+    } else {
+        Size::Exact([224; 2])
+    })
 }
 
 /// A size as configurations have it: a number, or an object with height and width or the shortest edge.
@@ -293,11 +321,11 @@ fn size(config: &ConfigFile, field: &str) -> Result<Option<Size>, Error> {
         None => Ok(None),
         Some(Value::Number(_)) => {
             let side = limited(config, field)?;
-            if field == "size" && is_of_detr(config)? {
+            if field == "size" && processors::keeps_shape(config)? {
                 let longest = if config.has("max_size") { limited(config, "max_size")? } else { 1333 };
                 return Ok(Some(Size::Edges { shortest: side, longest }));
             }
-            let is_shorter = field == "size" && size_is_shorter_side(config)?;
+            let is_shorter = field == "size" && processors::size_is_shorter_side(config)?;
             Ok(Some(if is_shorter { Size::ShortestEdge(side) } else { Size::Exact([side; 2]) }))
         }
         Some(_) => {
@@ -320,7 +348,9 @@ const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 /// Three numbers, or one for all three colours.
 fn colors(config: &ConfigFile, field: &str, default: [f64; 3]) -> Result<[f64; 3], Error> {
     let numbers = match config.get(field) {
-        None if is_of_detr(config)? => (if field == "image_mean" { IMAGENET[0] } else { IMAGENET[1] }).to_vec(),
+        None if processors::keeps_shape(config)? => {
+            (if field == "image_mean" { IMAGENET[0] } else { IMAGENET[1] }).to_vec()
+        }
         None => default.to_vec(),
         Some(Value::Number(_)) => vec![config.number_or(field, 0.5)?],
         Some(_) => config.numbers(field)?.unwrap_or_default(),
@@ -330,7 +360,7 @@ fn colors(config: &ConfigFile, field: &str, default: [f64; 3]) -> Result<[f64; 3
         [red, green, blue] => [red, green, blue],
         _ => return Err(config.error(field, format!("has {} numbers, but there are 3 colours", numbers.len()))),
     };
-    if field == "image_std" && numbers.contains(&0.0) {
+    if field == "image_std" && numbers.iter().any(|number| *number as f32 == 0.0) {
         return Err(config.error(field, "has a 0, by which pixels would be divided"));
     }
     Ok(numbers)
@@ -338,8 +368,6 @@ fn colors(config: &ConfigFile, field: &str, default: [f64; 3]) -> Result<[f64; 3
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use safetensors::SafeTensors;
 
     use super::*;
@@ -385,6 +413,33 @@ mod tests {
         assert_eq!(prepared.seen, [12, 2, 16, 16]);
     }
 
+    /// By hand as `center_crop` of transformers' `image_transforms` does it: 3 pixels in the middle of 6 have two before them and
+    /// one behind; of 5 rows the middle two are the second and the third.
+    #[test]
+    fn an_image_smaller_than_its_middle_has_black_around_it() {
+        let config = br#"{"do_resize": false, "do_center_crop": true, "crop_size": {"height": 2, "width": 6},
+            "do_normalize": false, "rescale_factor": 1}"#;
+        let config = ConfigFile::parse("preprocessor_config.json".as_ref(), config).expect("JSON");
+        let image = Image { width: 3, height: 5, pixels: (1..=45).collect() };
+        let prepared = Preparation::read(&config).expect("a preparation").apply(&image).expect("it is prepared");
+        assert_eq!(prepared.array.shape, [3, 2, 6]);
+        let red: Vec<f32> = [[0.0, 0.0, 10.0, 13.0, 16.0, 0.0], [0.0, 0.0, 19.0, 22.0, 25.0, 0.0]].concat();
+        assert_eq!(prepared.array.values[..12], red);
+        assert_eq!(prepared.array.values[12 + 2], 11.0, "green");
+        assert_eq!(prepared.seen, [-2, 1, 6, 2]);
+    }
+
+    #[test]
+    fn pixels_that_transformers_does_not_round_are_said_to_be_rounded() {
+        let note = |json: &str| {
+            let config = ConfigFile::parse("preprocessor_config.json".as_ref(), json.as_bytes()).expect("JSON");
+            Preparation::read(&config).expect("a preparation").note
+        };
+        assert!(note(r#"{"image_processor_type": "DINOv3ViTImageProcessorFast"}"#).is_some());
+        assert_eq!(note(r#"{"image_processor_type": "DINOv3ViTImageProcessorFast", "do_resize": false}"#), None);
+        assert_eq!(note(r#"{"image_processor_type": "ViTImageProcessor"}"#), None);
+    }
+
     #[test]
     fn older_files_of_detr_give_the_shorter_side_and_the_longest_there_may_be() {
         let read = |json: &[u8]| {
@@ -415,15 +470,18 @@ mod tests {
         };
         assert!(refused(r#"{"size": {"height": 1000000, "width": 1}}"#).contains("size.height is 1000000"));
         assert!(refused(r#"{"size": {"shortest_edge": 4000}}"#).contains("side of 12000000"));
-        assert!(
-            refused(r#"{"size": {"shortest_edge": 1}, "do_center_crop": true, "crop_size": 9}"#).contains("fewer than")
-        );
         let one_line = Image { width: 5000, height: 1, pixels: vec![0; 15_000] };
         let config = ConfigFile::parse("preprocessor_config.json".as_ref(), br#"{"do_resize": false}"#).expect("JSON");
         let message = Preparation::read(&config).expect("a preparation").apply(&one_line).err().expect("a refusal");
         assert!(message.contains("has 5000 × 1 pixels") && message.contains("4096"), "{message}");
         assert!(refused(r#"{"resample": 9}"#).contains("resample is 9"));
         assert!(refused(r#"{"image_std": [1, 0, 1]}"#).contains("image_std has a 0"));
+        let padded = r#"{"image_processor_type": "LlavaImageProcessorFast", "do_pad": true}"#;
+        assert!(refused(padded).contains("do_pad is true, which puts an image in the middle of a square"));
+        assert!(refused(r#"{"image_std": 1e-60}"#).contains("image_std has a 0"));
         assert!(refused(r#"{"image_mean": [1, 2]}"#).contains("image_mean has 2 numbers"));
+        let merged = |size: &str| refused(&format!(r#"{{"merge_size": 2, {size}}}"#));
+        assert!(merged(r#""max_pixels": 9"#).contains("max_pixels is 9 after a least number of 3136"));
+        assert!(merged(r#""size": {"longest_edge": 9}"#).contains("size.longest_edge is 9 after"));
     }
 }

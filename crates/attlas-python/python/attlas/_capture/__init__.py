@@ -67,7 +67,7 @@ def capture(
         target_tokens=target_tokens,
         kinds=_kinds(kinds),
         values=values,
-        max_dense_bytes=max_dense_bytes,
+        max_dense_bytes=_most(max_dense_bytes),
         name=name,
     )
 
@@ -105,7 +105,7 @@ def recording(
         every=every,
         kinds=_kinds(kinds),
         values=values,
-        max_dense_bytes=max_dense_bytes,
+        max_dense_bytes=_most(max_dense_bytes),
         name=name,
     )
 
@@ -146,12 +146,18 @@ def from_cache(
     return read(cache, tokens, model=model, scale=scale, kind=kind, name=name)
 
 
+def _most(max_dense_bytes: Any) -> int:
+    from .._indexing import number_from
+
+    return number_from(max_dense_bytes, 0, 2**63 - 1, "max_dense_bytes")
+
+
 def _kinds(kinds: Iterable[str] | None) -> tuple[str, ...] | None:
     """Kinds of attention as they are named, one or several; none where all are meant."""
     if kinds is None:
         return None
+    from .._indexing import KINDS
     from ..errors import CaptureError
-    from ..recordings import KINDS
 
     named = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     if not named or any(kind not in KINDS for kind in named):

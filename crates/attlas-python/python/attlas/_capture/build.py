@@ -36,6 +36,7 @@ class Run:
     values: bool = False
     max_dense_bytes: int = 1 << 30
     missed: list[str] = dataclasses.field(default_factory=list)  # what a softmax gave that is no map, and why
+    writes: bool = False  # whether the model says that it writes texts
 
 
 def build(run: Run) -> Any:
@@ -47,7 +48,7 @@ def build(run: Run) -> Any:
     """
     n_texts = _n_texts(run)
     beams = Beams(n_texts, run.path, run.n_path_rows, run.given.sequences is not None)
-    found = places(together(run.tracks), run.kinds, run.config)
+    found = places(together(run.tracks), run.kinds, run.config, writes=run.writes)
     if not found:
         raise CaptureError(_nothing(run))
     if any(place.kind == "encoder" for place in found):
@@ -78,6 +79,12 @@ def build(run: Run) -> Any:
     notes = proof.notes() + [
         f"{_listed(names)} recorded dense, a number for each query and key: {why}" for why, names in dense.items()
     ]
+    assumed = [str(place) for place in found if place.track.assumed]
+    if assumed:
+        notes.append(
+            f"the order of axes was assumed: {_listed(assumed)} read as [texts, heads, tokens, width], whose sizes another order may have, too, and "
+            "nothing showed which is right: capture another number of texts, or texts of another length"
+        )
     run.provenance["notes"] = [note for note in notes + run.provenance.get("notes", []) if note]
     return builder.finish(json.dumps(run.provenance))
 

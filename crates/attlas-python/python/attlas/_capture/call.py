@@ -80,10 +80,14 @@ class Track:
     project: Callable[[torch.Tensor], torch.Tensor] | None
     windows: Windows | None = None
     caller: int = 0  # the run of the module that called its module
-    given: tuple[int, float] | None = None  # which tensor its module was given first, as it was then; none where it was given none
+    given: tuple[Any, ...] | None = None  # which rows its module was given first, as they were then; none where it was given none
     steps: list[Step] = dataclasses.field(default_factory=list)
     dense: list[torch.Tensor] = dataclasses.field(default_factory=list)  # door 4: weights as the model had them
     used: set[int] = dataclasses.field(default_factory=set)  # of `dense`: which were seen to multiply the values
+    of_product: bool = True  # of `dense`: whether their scores were seen to be products of queries and keys
+    multiplies: bool = False  # of `dense`: whether any was seen to multiply what may be values
+    is_told: bool = False  # whether it was seen which of its axes are texts, heads and tokens, where that had to be seen
+    assumed: bool = False  # whether it had to be, and was not
     unsure: bool = False  # whether their keys are none of the tokens that the module was given
     past: int = 0  # queries that were read
     n_before: int = 0  # keys that were in the cache before the run

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch.utils.weak import WeakIdKeyDictionary
+
+if TYPE_CHECKING:
+    from .order import Doubt
 
 _PRODUCTS = {
     torch.matmul,
@@ -38,6 +41,7 @@ class Weights:
     is_transposed: bool  # whether the model has them as [batch, queries, heads, keys]
     is_product: bool  # whether their scores were seen to be a product of queries and keys
     n_tokens: frozenset[int]  # where neither queries nor keys are as many as tokens were given: how many those are
+    doubt: Doubt | None = None  # where their axes may be others
 
     def refuse(self, what: str) -> None:
         """Keeps why these weights are no layer."""
@@ -63,7 +67,8 @@ class Followed:
 
     def is_product(self, tensor: Any) -> bool:
         """Whether a tensor was made of a product of two that are no parameters."""
-        return tensor in self._made
+        made = self._made.get(tensor) if isinstance(tensor, torch.Tensor) else None
+        return made is not None and not isinstance(made, Weights)
 
     def begin(self, result: Any, weights: Weights) -> None:
         """Follows weights from now on."""
@@ -80,7 +85,7 @@ class Followed:
         of = next((one for one in made if isinstance(one, Weights)), None)
         context = next((one for one in made if isinstance(one, Context)), None)
         if func not in _PRODUCTS:
-            if of is not None:
+            if of is not None and (of.is_product or func not in _PROJECTIONS):  # what is made of a gate's numbers is no gate's
                 self._mark(result, of)
             elif func not in _PROJECTIONS and any(one is not None for one in made):
                 self._mark(result, context if context is not None and len(given) == 1 else True)
@@ -102,7 +107,8 @@ class Followed:
         is_context = self._made.get(other) is True and not weights.is_product
         is_einsum = func is torch.einsum and isinstance(args[0], str)
         roles = _roles(args[0], number, weights.is_transposed) if is_einsum else _Roles.VALUES
-        if not is_einsum and number > 0 and given[number - 1] is other:  # values · weights, both with their axes exchanged
+        is_turned = not is_einsum and number > 0 and given[number - 1] is other  # values · weights, both with their axes exchanged
+        if is_turned:
             used, other = used.transpose(-1, -2), other.transpose(-1, -2)
         is_mixing = other.dim() == 2 < used.dim() and other.shape[0] == other.shape[1]  # of heads, which were put last
         if roles is _Roles.MIXED or is_mixing:
@@ -113,8 +119,12 @@ class Followed:
             weights.refuse("takes a softmax over features, and multiplies it with a product of keys and values (linear attention)")
         elif other.shape[-1] in weights.n_tokens:
             weights.refuse(CHANNELS)
-        else:
-            self._mark(result, Context(weights) if _hold(weights, used) else True)
+        elif weights.is_product or not _is_parameter(other):  # what a gate chooses among is learnt, and no value of a token
+            is_held = _hold(weights, used)
+            self._mark(result, Context(weights) if is_held else True)
+            context = _in_order(args[0], number, result) if is_einsum else result.transpose(-1, -2) if is_turned else result
+            if is_held and weights.doubt is not None and context is not None:
+                weights.doubt.begin(result, context)
 
     def _mark(self, result: Any, of: Any) -> None:
         for tensor in tensors_in([result]):
@@ -147,6 +157,17 @@ def _roles(equation: str, number: int, is_transposed: bool) -> _Roles:
     return _Roles.VALUES if queries == [own[at]] and in_order else _Roles.ELSEWHERE
 
 
+def _in_order(equation: str, number: int, result: torch.Tensor) -> torch.Tensor | None:
+    """What an equation gives, with the axes of weights, its operand `number`, before that of values; `None` where it does not tell them."""
+    inputs, _, output = equation.replace(" ", "").partition("->")
+    own = inputs.split(",")[number]
+    others = [letter for letter in output if letter not in own]
+    order = [*own[:-1], *others]
+    if len(others) != 1 or sorted(order) != sorted(output) or "." in output and order != list(output):
+        return None
+    return result if order == list(output) else result.permute([output.index(letter) for letter in order])
+
+
 def tensors_in(values: Any) -> Iterator[torch.Tensor]:
     """Every tensor of a list, and of lists in it."""
     for value in values:
@@ -163,12 +184,15 @@ def _is_parameter(tensor: torch.Tensor) -> bool:
 def _hold(weights: Weights, used: torch.Tensor) -> bool:
     """Holds what is multiplied with the values to the weights that were recorded; whether it has their shape."""
     track = weights.track
-    if track.dropout or weights.number >= len(track.dense):
+    if weights.number >= len(track.dense):
         return True
     recorded = track.dense[weights.number]
     recorded = recorded.transpose(1, 2) if weights.is_transposed else recorded
     if used.shape not in (recorded.shape, recorded.flatten(0, 1).shape):
         return False
+    track.multiplies = True
+    if track.dropout:
+        return True
     mine = used.detach().float().cpu().reshape(recorded.shape)
     means = (mine != 0).any(-1, keepdim=True)  # rows of padding may be made 0
     far = float(((mine - recorded).abs() * means).max()) if mine.numel() else 0.0

@@ -13,7 +13,7 @@ from .seen import Seen
 
 
 def together(tracks: list[Track]) -> list[Track]:
-    """The tracks, with numbered modules of one head each that one run of a module called on the same input as one track of several."""
+    """The tracks, with numbered modules of one head each that one run of a module called on the same input, or on columns of it, as one track of several."""
     groups: dict[Any, list[Track]] = {}
     for track in tracks:
         parent, _, last = track.name.rpartition(".")

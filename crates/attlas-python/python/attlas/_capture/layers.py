@@ -77,15 +77,15 @@ class Layer:
         self.place.track.dense.clear()
 
 
-def places(tracks: list[Track], kinds: Any, config: Any) -> list[Place]:
-    """The layers of a run, encoder before decoder before cross, in order."""
+def places(tracks: list[Track], kinds: Any, config: Any, *, writes: bool) -> list[Place]:
+    """The layers of a run, encoder before decoder before cross, in order; `writes` is whether the model says that it writes texts."""
     names = [track.name for track in tracks if not track.cross]
     has_both = bool(getattr(config, "is_encoder_decoder", False)) or (
         any(_in("encoder", n) for n in names) and any(_in("decoder", n) for n in names)
     )
     groups: dict[tuple[str, str], list[Track]] = {}
     for track in tracks:
-        kind = _kind(track, has_both)
+        kind = _kind(track, has_both, writes)
         if kinds is None or kind in kinds:
             groups.setdefault((kind, _prefix(track.name)), []).append(track)
     found = []
@@ -127,7 +127,7 @@ def _is_in_decoder(name: str) -> bool:
     return found is not None and not re.search(r"(^|\.)encoder", name[: found.start()])
 
 
-def _kind(track: Track, has_both: bool) -> str:
+def _kind(track: Track, has_both: bool, writes: bool) -> str:
     name = track.name
     if track.cross:
         return "cross"
@@ -137,28 +137,36 @@ def _kind(track: Track, has_both: bool) -> str:
         return "encoder"
     if track.causal or re.search(r"(^|[._])language_model", name):
         return "decoder"
-    if track.dense:
-        return "decoder" if _looks_back(track.dense[0]) else "encoder"
-    first = track.steps[0]
-    looks_ahead = first.seen.unseen_keys(
-        np.ones((first.seen.sizes[0], 1), bool).repeat(first.seen.sizes[2], 1) & _before_last(first)
-    )
-    return "decoder" if first.seen.sizes[2] > 1 and looks_ahead[:, -1].all() else "encoder"
+    looks_back = _looks_back(*_first_call(track))
+    if looks_back is None:
+        looks_back = writes or re.search(r"causal|decoder", type(track.module).__name__, re.IGNORECASE) is not None
+    return "decoder" if looks_back else "encoder"
 
 
-def _looks_back(weights: torch.Tensor) -> bool:
-    """Whether no query weighs a later key; rows that weigh all keys alike are those of padding, and mean nothing, unless all do."""
+def _first_call(track: Track) -> tuple[Seen, int, int]:
+    """What the first call of a track saw, where its query 0 lies among its keys, and how many of these are a text's."""
+    if track.steps:
+        seen = track.steps[0].seen
+        return seen, track.n_before, seen.n_keys - len(track.extra_keys)
+    weights = track.dense[0]
     n_queries, n_keys = weights.shape[2:]
-    means_nothing = weights.amax(-1, keepdim=True) - weights.amin(-1, keepdim=True) < 1e-6
+    means_nothing = weights.amax(-1, keepdim=True) - weights.amin(-1, keepdim=True) < 1e-6  # rows of padding, unless all are alike
     means_nothing &= ~means_nothing.all()
-    return n_queries > 1 and not weights.masked_fill(means_nothing, 0).triu(1 + n_keys - n_queries).any()
+    pairs = (weights.masked_fill(means_nothing, 0) != 0).any(1, keepdim=True)
+    return Seen(n_keys, pairs=pairs.numpy()), 0 if len(track.dense) > 1 else max(n_keys - n_queries, 0), n_keys
 
 
-def _before_last(step: Step) -> Array:
-    """All rows but the last, which sees the last key in any causal map."""
-    rows = np.ones((1, step.seen.sizes[2]), bool)
-    rows[:, -1] = False
-    return rows
+def _looks_back(seen: Seen, offset: int, n_keys: int) -> bool | None:
+    """Whether the last key that a text's queries see is seen by none before it; `None` where no text has a query before it, as of one token."""
+    n_texts, _, n_queries = seen.sizes
+    of_any = ~seen.unseen_keys(np.ones((n_texts, n_queries), bool))[:, :n_keys]  # [texts, keys]: keys of padding are seen by nobody
+    last = of_any.shape[1] - 1 - of_any[:, ::-1].argmax(1)  # [texts]
+    before = np.arange(n_queries) < (last - offset)[:, None]  # [texts, queries]
+    tells = of_any.any(1) & before.any(1)
+    if not tells.any():
+        return None
+    unseen = seen.unseen_keys(before)[np.arange(n_texts), last]
+    return bool(unseen[tells].all())
 
 
 def _prefix(name: str) -> str:

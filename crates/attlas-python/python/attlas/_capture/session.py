@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -75,6 +76,8 @@ def capture_once(
     **wanted: Any,
 ) -> Recording:
     """`attlas.capture`."""
+    if not (generate is None or isinstance(generate, (bool, Mapping))):
+        raise CaptureError(f"generate is {generate!r}; True, or arguments of model.generate as a dict, were expected")
     written = reading.as_written(model)
     reading.check_model(written)
     call = reading.read(
@@ -170,12 +173,13 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
     """The recording of what `recorder` has seen."""
     model, config = recorder.model, getattr(recorder.model, "config", None)
     parameter = next(iter(model.parameters()), None)
+    recorder.leave_gates_out()
     tracks = list(recorder.tracks.values())
     own = {id(track.module) for track in tracks if track.steps}
     beside = [track.name for track in tracks if not track.steps and id(track.module) in own and track.used]
     tracks = [track for track in tracks if track.steps or id(track.module) not in own]
     for track in tracks:
-        track.problem = track.problem or (recorder.missed.get(id(track.module), "") if track.dense else "")
+        track.problem = recorder.problem_of(track)
     notes = ["dropout was on: the model was in training mode"] if recorder.training else []
     notes += uncaptured(recorder)
     if beside:
@@ -206,8 +210,17 @@ def finished(recorder: Recorder, given: Given, wanted: Wanted, method: str) -> R
         wanted.values,
         wanted.max_dense_bytes,
         list(recorder.missed.values()),
+        _writes(model),
     )
     return Recording(build(run), generated=_texts(given, wanted.tokenizer))
+
+
+def _writes(model: Any) -> bool:
+    """Whether a model says that it writes texts: it generates, or its class is called so."""
+    name, can_generate = type(model).__name__, getattr(model, "can_generate", None)
+    if re.search(r"masked|encoder", name, re.IGNORECASE):
+        return False
+    return bool(callable(can_generate) and can_generate()) or re.search(r"causal|lmhead|gpt|decoder", name, re.IGNORECASE) is not None
 
 
 def _texts(given: Given, tokenizer: Any) -> list[str]:

@@ -46,7 +46,7 @@ def show(
     inputs = tokenizer(*texts, return_tensors="pt")
     recording = attlas.capture(model, dict(inputs), tokenizer=tokenizer)
     kind = recording.kinds[0]
-    layers = recording[kind]
+    layers = recording._of_kind(kind)
     opened = layers[0] if layer is None else next((one for one in layers if one.index == layer), None)
     if opened is None:
         raise MissingError(f"there is no layer {layer}; the layers are {[one.index for one in layers]}")

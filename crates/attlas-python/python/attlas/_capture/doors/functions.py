@@ -12,7 +12,7 @@ from ...errors import CaptureError
 from ..call import Given
 from ..recorder import Recorder, current, is_cross
 from .multihead import record_multihead
-from .layout import HEADS_FIRST, UNTOLD, are_heads_first, looks_elsewhere, n_heads_in, take
+from .layout import HEADS_FIRST, UNTOLD, are_heads_first, is_elsewhere, n_heads_in, other_readings, take
 from .softmax import SOFTMAX, softmax
 
 _SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
@@ -44,6 +44,8 @@ class Doors(TorchFunctionMode):
                 softmax(recorder, told.get("input"), result, told.get("dim"))
             elif recorder.followed.cares(func):
                 recorder.followed.follow(func, args, kwargs, result, recorder.running[1])
+            if recorder.orders.cares:
+                recorder.orders.follow(args, kwargs, result)
         return result
 
 
@@ -68,8 +70,13 @@ def _dot_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         return result
     with torch.no_grad():
         given = _given(recorder, told)
-        n_batch, n_heads = given.queries.shape[:2]
-        take(recorder, given, result.detach().reshape(n_batch, n_heads, *result.shape[-2:]).transpose(1, 2))
+        n_batch, n_heads, n_queries = given.queries.shape[:3]
+        track = take(recorder, given, result.detach().reshape(n_batch, n_heads, *result.shape[-2:]).transpose(1, 2))
+        is_joined = told["query"].dim() == 3
+        others = other_readings(recorder, (n_batch, n_heads, n_queries, given.keys.shape[2]), is_joined=is_joined)
+        doubt = None if track is None else recorder.orders.doubt(track, (n_batch, n_heads, n_queries), others, is_joined=is_joined)
+        if doubt is not None:
+            doubt.begin(result, result)
     return result
 
 
@@ -95,15 +102,10 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
         mask=mask,
         scale=float(queries.shape[-1] ** -0.5 if scale is None else scale),
         causal=bool(told.get("is_causal")),
-        cross=is_cross(name, module) or looks_elsewhere(recorder) or _is_elsewhere(recorder, queries, keys),
+        cross=is_cross(name, module) or is_elsewhere(recorder, n_batch, queries.shape[2], keys.shape[2]),
         dropout=bool(told.get("dropout_p")),
         invocation=run,
     )
-
-
-def _is_elsewhere(recorder: Recorder, queries: torch.Tensor, keys: torch.Tensor) -> bool:
-    """Whether the keys are another sequence's: more or fewer, and no cache of a run."""
-    return queries.shape[2] != keys.shape[2] and not recorder.is_running
 
 
 def _four(recorder: Recorder, name: str, *three: torch.Tensor) -> list[torch.Tensor]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
-from ..call import Given
+from ..call import Given, Track
 from ..followed import CHANNELS, INSTEAD, tensors_in
+from ..order import Reading
 from ..recorder import Recorder, Running
 
 
@@ -51,18 +51,30 @@ def all_tokens(recorder: Recorder) -> set[int]:
     return tokens | {math.prod(shape[2:]) for shape in shapes if len(shape) > 3}
 
 
-def take(recorder: Recorder, given: Given, output: torch.Tensor) -> None:
+def take(recorder: Recorder, given: Given, output: torch.Tensor) -> Track | None:
     """Takes in a call, unless its queries are channels, and tokens what is summed over (cross-covariance attention), or its queries are
-    heads: that is said."""
+    heads: that is said. Returns its track."""
     n_texts, n_maps, n_queries, d_head = given.queries.shape
     n_heads = n_heads_of(recorder)
     if n_maps != n_heads == n_queries == given.keys.shape[2] and n_maps in all_tokens(recorder):
-        recorder.miss(given.module, f"{given.name} {HEADS_TO_HEADS}: {INSTEAD}")
-        return
+        recorder.miss(given.module, f"{given.name} {Reading.HEADS_TO_HEADS.value}: {INSTEAD}")
+        return None
     if n_queries == given.keys.shape[2] and n_queries not in token_sizes(recorder, n_texts) and d_head in all_tokens(recorder):
         recorder.miss(given.module, f"{given.name} {CHANNELS}: {INSTEAD}")
-        return
-    recorder.take(given, output)
+        return None
+    return recorder.take(given, output)
+
+
+def other_readings(recorder: Recorder, shape: Sequence[int], *, is_joined: bool) -> tuple[Reading, ...]:
+    """How else `[texts, heads, queries, keys]` may be read, as far as its sizes and the module's inputs tell; `is_joined` is whether texts and
+    heads are one axis of the module's."""
+    n_texts, n_heads, n_queries, n_keys = shape
+    said = n_heads_of(recorder)
+    is_swapped = is_joined or n_heads == n_texts_of(recorder, n_queries) and said in (None, n_texts)
+    others = [Reading.HEADS_FIRST] if n_texts > 1 and n_heads > 1 and is_swapped else []
+    if n_heads > 1 and n_queries == n_keys > 1 and said in (None, n_queries) and n_heads in all_tokens(recorder):
+        others.append(Reading.HEADS_TO_HEADS)
+    return tuple(others)
 
 
 def n_texts_of(recorder: Recorder, n_queries: int) -> int | None:
@@ -91,20 +103,26 @@ def n_heads_in(recorder: Recorder, n_rows: int, n_queries: int) -> int | None:
 
 
 HEADS_FIRST = "of the shape {}, with heads before texts; [batch, heads, …] was expected"
-HEADS_TO_HEADS = (
-    "attends from heads to heads, and not from tokens to tokens: its arrays are [batch, tokens, heads, width] (is a transpose(1, 2) missing?)"
-)
 UNTOLD = "{} rows are texts and heads, and which is which cannot be told: its code has to give them an axis each, [batch, heads, …]"
 
 
-def looks_elsewhere(recorder: Recorder) -> bool:
-    """Whether the module that is running was given one tensor for queries and another for keys and values, as `attention(x, memory,
-    memory)`: its keys are another sequence's, and no cache of a run."""
+def is_elsewhere(recorder: Recorder, n_texts: int, n_queries: int, n_keys: int) -> bool:
+    """Whether the keys of the module that is running are another sequence's, and no cache of a run: it was given one tensor for queries
+    and another for keys and values, as `attention(x, memory, memory)`, or its keys are as many as tokens that it was given, and its queries
+    are not. Keys that are neither as many as its queries nor as tokens it made itself, such as those of patches put together."""
     module, _, (args, kwargs) = _owner(recorder)
     if recorder.is_running or "self" in recorder.names.get(id(module), "").rpartition(".")[2]:
         return False
+    if n_queries != n_keys and n_keys in token_sizes(recorder, n_texts):
+        return True
     three = [value for value in tensors_in([*args, *kwargs.values()]) if value.dim() > 1 and value.is_floating_point()][:3]
-    return len(three) == 3 and three[0] is not three[1] and three[1] is three[2]
+    return len(three) == 3 and three[0].dim() == three[1].dim() and not is_same(three[0], three[1]) and is_same(three[1], three[2])
+
+
+def is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether both are the same numbers in memory: one tensor, or views of one."""
+    where = [(x.data_ptr(), x.shape, x.stride(), x.dtype) for x in (one, other)]
+    return one is other or where[0] == where[1]
 
 
 def _owner(recorder: Recorder) -> Running:

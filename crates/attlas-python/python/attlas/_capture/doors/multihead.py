@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from ..call import Given
-from ..recorder import Recorder
+from ..recorder import Recorder, is_cross
+from .layout import is_same
 
 _PARAMETERS = tuple(inspect.signature(F.multi_head_attention_forward).parameters)
 
@@ -31,7 +32,7 @@ def record_multihead(recorder: Recorder, func: Any, args: tuple[Any, ...], kwarg
 
 def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
     name, module, run = recorder.innermost
-    is_self = _is_same(told["key"], told["query"])
+    is_self = is_same(told["key"], told["query"])
     sides = [told[side] if told[side].dim() == 3 else told[side][:, None] for side in ("query", "key", "value")]
     n_heads = told["num_heads"]
     (queries, keys, values), extra = _projected(told, sides)
@@ -47,7 +48,7 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
         values=values,
         mask=_mask(told, queries, keys, len(extra)),
         scale=float(queries.shape[-1] ** -0.5),
-        cross=not is_self and "self" not in name.rpartition(".")[2],
+        cross=is_cross(name, module) or not is_self and "self" not in name.rpartition(".")[2],
         dropout=bool(told.get("training", True)) and told["dropout_p"] > 0,
         invocation=run,
         extra_keys=extra,
@@ -56,12 +57,6 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
             heads, weight.cpu().to(heads.dtype), None if bias is None else bias.cpu().to(heads.dtype)
         ),
     )
-
-
-def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether both are the same numbers in memory: one tensor, or views of one."""
-    where = [(x.data_ptr(), x.shape, x.stride(), x.dtype) for x in (one, other)]
-    return one is other or where[0] == where[1]
 
 
 def _projected(told: dict[str, Any], sides: list[torch.Tensor]) -> tuple[list[torch.Tensor], tuple[str, ...]]:

@@ -15,7 +15,7 @@ import torch
 from ...errors import CaptureError
 from ..call import LEAST, Given
 from ..recorder import Recorder, current, is_cross
-from .layout import all_tokens, take
+from .layout import all_tokens, is_elsewhere, take
 
 Attention = Callable[..., Any]
 
@@ -94,7 +94,7 @@ def _given(
         softcap=None if told.get("softcap") is None or kernel != "eager" else float(told["softcap"]),
         sinks=sinks if kernel == "eager" and isinstance(sinks, torch.Tensor) else None,
         bias=bias,
-        cross=is_cross(name, module),
+        cross=is_cross(name, module) or is_elsewhere(recorder, query.shape[0], query.shape[2], n_keys),
         dropout=bool(told.get("dropout")),
         invocation=next((run for running, run, _ in reversed(recorder.stack) if running is module), 0),
         own_mask=own_mask,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from ..followed import INSTEAD, Weights
 from ..recorder import ATTENTION, Recorder, is_cross
-from .layout import HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, looks_elsewhere, n_heads_in, n_heads_of, n_texts_of, token_sizes
+from .layout import HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, is_elsewhere, n_heads_in, n_heads_of, n_texts_of, other_readings, token_sizes
 
 SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
 
@@ -19,7 +19,7 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
 
     What is none, in a module that is called attention, is said: a problem of the layer, unless another door sees it.
     """
-    name, module, run = recorder.innermost
+    name, module, _ = recorder.innermost
     if not weights.is_floating_point() or module is None:
         return
     if not _is_attention(recorder, name, module):
@@ -34,18 +34,29 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
         laid_out = _laid_out(recorder, weights)
     if not isinstance(laid_out, str):
         four, is_transposed = laid_out
-        sizes = token_sizes(recorder, four.shape[0])
-        are_tokens = four.shape[-1] in sizes or recorder.is_running and four.shape[-1] >= four.shape[-2]
+        are_tokens = four.shape[-1] in token_sizes(recorder, four.shape[0]) or recorder.is_running and four.shape[-1] >= four.shape[-2]
         if are_tokens or is_product:
-            track = recorder.take_weights(four, name, module, run, cross=is_cross(name, module) or looks_elsewhere(recorder))
-            track.unsure |= not (are_tokens and is_product)
-            channels = frozenset() if sizes & {*four.shape[2:]} else frozenset(all_tokens(recorder))
-            recorder.followed.begin(weights, Weights(track, len(track.dense) - 1, name, run, is_transposed, is_product, channels))
+            taken = _taken(recorder, four, is_joined=weights.dim() == 3, is_transposed=is_transposed, is_product=is_product)
+            taken.track.unsure |= not (are_tokens and is_product)
+            recorder.followed.begin(weights, taken)
             return
         laid_out = (
             f"over {weights.shape[-1]} numbers that are neither tokens nor products of queries and keys (linear attention takes one over features)"
         )
-    recorder.miss(module, f"{name} calls softmax {laid_out}: {INSTEAD}")
+    recorder.miss(module, f"{name} calls softmax {laid_out}: {INSTEAD}", of_product=is_product)
+
+
+def _taken(recorder: Recorder, four: torch.Tensor, *, is_joined: bool, is_transposed: bool, is_product: bool) -> Weights:
+    """Takes in weights `[batch, heads, queries, keys]`, whose texts and heads were one axis, or heads and queries exchanged, in the module that is
+    running; what is to be followed of them."""
+    name, module, run = recorder.innermost
+    n_texts, n_heads, n_queries, n_keys = four.shape
+    cross = is_cross(name, module) or is_elsewhere(recorder, n_texts, n_queries, n_keys)
+    track = recorder.take_weights(four, name, module, run, cross=cross, of_product=is_product)
+    others = () if is_transposed else other_readings(recorder, four.shape, is_joined=is_joined)
+    doubt = recorder.orders.doubt(track, (n_texts, n_heads, n_queries), others, is_joined=is_joined)
+    channels = frozenset() if token_sizes(recorder, n_texts) & {n_queries, n_keys} else frozenset(all_tokens(recorder))
+    return Weights(track, len(track.dense) - 1, name, run, is_transposed, is_product, channels, doubt)
 
 
 def _is_attention(recorder: Recorder, name: str, module: Any) -> bool:
@@ -77,7 +88,8 @@ def _laid_out(recorder: Recorder, weights: torch.Tensor) -> tuple[torch.Tensor, 
         if is_swapped:
             return HEADS_FIRST.format(shape)
         return f"of the shape {shape}; with its {n_heads} heads, [batch, {n_heads}, queries, keys] was expected (a window of keys is at work?)"
-    if shape[2] not in sizes and shape[1] in sizes and n_texts_of(recorder, shape[1]) == shape[0]:
+    may_be_swapped = shape[2] not in sizes and shape[1] in sizes and (shape[3] in sizes or shape[2] != shape[3])  # no map from heads to heads
+    if may_be_swapped and n_texts_of(recorder, shape[1]) == shape[0]:
         return weights.transpose(1, 2), True
     n_texts = n_texts_of(recorder, shape[2])
     if n_texts not in (None, shape[0]) and shape[2] in sizes:

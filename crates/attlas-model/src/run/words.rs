@@ -1,0 +1,78 @@
+//! What becomes of a generated text that spells a word which the model was never taught to write.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::input::Input;
+use super::loops::LoopWatch;
+use crate::known_words::KnownWords;
+use crate::model::Model;
+
+/// What becomes of a generated text with a word that neither the model's training targets nor the source have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownWords {
+    /// It stays; where the words of the targets are known, the recording marks it.
+    #[default]
+    Keep,
+    /// The best text of a beam search whose words are known takes its place, where there is one; the recording says so.
+    Avoid,
+}
+
+/// How many beams a search for known words has at least.
+pub(crate) const N_BEAMS: usize = 8;
+
+impl FromStr for UnknownWords {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<UnknownWords, String> {
+        match text {
+            "keep" => Ok(UnknownWords::Keep),
+            "avoid" => Ok(UnknownWords::Avoid),
+            _ => Err("\"keep\" or \"avoid\" was expected".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for UnknownWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            UnknownWords::Keep => "keep",
+            UnknownWords::Avoid => "avoid",
+        })
+    }
+}
+
+/// Looks for words that are not known in what is generated for one text.
+pub(crate) struct WordWatch<'a> {
+    model: &'a Model,
+    words: &'a KnownWords,
+    source: &'a str,
+    loops: Option<LoopWatch<'a>>,
+}
+
+impl<'a> WordWatch<'a> {
+    /// One for the text, where this model avoids words that it does not know.
+    pub fn new(model: &'a Model, input: &'a Input) -> Option<WordWatch<'a>> {
+        let words = model.known_words().filter(|_| model.unknown_words == UnknownWords::Avoid)?;
+        Some(WordWatch { model, words, source: &input.source.text, loops: LoopWatch::new(model, input) })
+    }
+
+    /// The words of a whole generated text that are not known.
+    pub fn unknown(&self, ids: &[u32]) -> Vec<String> {
+        let text = self.model.text_of_generated(ids);
+        self.words.unknown_in(&text, self.source).into_iter().map(|span| text[span].to_owned()).collect()
+    }
+
+    /// Whether every word of a text that goes on is known, but for the last one, which may still grow, and no loop ends it.
+    pub fn allows(&self, ids: &[u32]) -> bool {
+        if self.loops.as_ref().is_some_and(|loops| loops.at_end(ids).is_some()) {
+            return false;
+        }
+        let text = self.model.text_of_generated(ids);
+        let is_growing = |char: char| char.is_alphanumeric() || char == char::REPLACEMENT_CHARACTER;
+        self.words.unknown_in(text.trim_end_matches(is_growing), self.source).is_empty()
+    }
+}
