@@ -269,8 +269,8 @@ function strongest(numbers: ShownRow["numbers"], masked: Uint8Array): { value: n
   return { value: at === null ? NaN : numbers[at]!, at };
 }
 
-/** −Σ w log₂ w, in bits. */
+/** −Σ w log₂ w, in bits; NaN where a weight is no number. */
 function entropyOf(weights: Float32Array, sink: number): number {
-  const term = (weight: number): number => (weight > 0 ? -weight * Math.log2(weight) : 0);
+  const term = (weight: number): number => (weight > 0 || Number.isNaN(weight) ? -weight * Math.log2(weight) : 0);
   return weights.reduce((sum, weight) => sum + term(weight), term(sink));
 }

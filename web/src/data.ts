@@ -248,6 +248,10 @@ export interface Atlas {
   /** The quantity is there only where no layer has weights. */
   open: { kind: Kind; layer: number; head: number; quantity?: string };
   provenance: Provenance;
+  /** How the model is named where it is to be loaded again, where that is known. */
+  model_place?: string;
+  /** How the recording is named where it is to be opened again; absent of one that was made of a text. */
+  recording_place?: string;
   /** Where maps were too large for the page: cells are tiles of so many tokens at most, each the largest weight in it;
    * and how many tokens there are, padding included. */
   pooled?: { source: number; target: number; n_source: number; n_target: number };

@@ -1,5 +1,6 @@
 // Pictures that a server draws as `attlas draw` does, to the byte, and the recording itself.
 
+import { isOfSeveral, PICTURES } from "./reproduce.ts";
 import type { ServerSource } from "./server_source.ts";
 import { hasUsualLines, usualRows, type State } from "./state.ts";
 
@@ -22,12 +23,14 @@ export function drawn(source: ServerSource, state: State): Drawn {
 /** The question for the present view; null where a picture would show something else. */
 export function questionOf(state: State): Record<string, string | number | boolean> | null {
   const { view, item, quantity, kind, layer, head, scale, special, silence, words, rows, zoom, theme } = state;
-  const isLike = (view === "map" || (view === "lines" && hasUsualLines(state))) && scale !== "rank" && state.spans.length === 0;
+  const picture = PICTURES.get(view);
+  const isLike = (view !== "lines" || hasUsualLines(state)) && scale !== "rank" && state.spans.length === 0;
   const isWhole = state.punctuation === "show" && state.first === "show" && state.from === null && state.to === null;
-  if (!isLike || !isWhole) return null;
+  if (picture === undefined || !isLike || !isWhole) return null;
   return {
-    ...{ picture: view, item, quantity, kind, layer, head },
+    ...{ picture, item, quantity, kind, layer, head },
     ...(scale === "linear" ? {} : { scale }),
+    ...(isOfSeveral(picture) && state.range === "own" ? { panel_scale: "own" } : {}),
     ...(special === "hide" ? { hide_special: true } : {}),
     ...(silence === "show" ? { show_silence: true } : {}),
     ...(words === "merged" ? { words: true } : {}),

@@ -7,7 +7,7 @@ import { usualRows } from "./state.ts";
 import type { ShownMap } from "./picture.ts";
 import { plainNumber, shortest } from "./text.ts";
 
-/** A recording whose name is not known to the page. */
+/** What a recording is called that lies in no file yet: as a page of a server saves it. */
 const RECORDING = "run.safetensors";
 /** What the embedded model is called in its recordings. */
 const EMBEDDED = "the embedded English–French translator";
@@ -40,7 +40,12 @@ const VARIANTS = new Map<string, string>(Object.entries({
   "contributions of the model's input tokens, through all layers up to this one (ALTI), feed-forwards left out": "alti",
 }));
 /** What pictures of the command line are called, by the view that is like them. */
-const PICTURES = new Map([["lines", "lines"], ["heads", "heads"], ["across", "layers"]]);
+export const PICTURES = new Map([["map", "map"], ["lines", "lines"], ["heads", "heads"], ["across", "layers"]]);
+
+/** Whether a picture has several maps, which share their colours' scale or have one each. */
+export function isOfSeveral(picture: string): boolean {
+  return picture === "heads" || picture === "layers";
+}
 
 /** Whether the page's one text is all that its run was given, but for the model; what was done beside, such as a head that was knocked
  * out, stands in the notes. One that a command would take for an option is none. */
@@ -61,12 +66,28 @@ function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
+/** How the model is named where it is loaded again; null of the embedded one. */
+function modelOf({ model_place, provenance: { model } }: Atlas): string | null {
+  return model === EMBEDDED ? null : (model_place ?? model);
+}
+
+/** What names the model to a command, word by word. */
+function modelWords(source: Atlas): string[] {
+  const model = modelOf(source);
+  return model === null ? [] : [`--model ${quoted(model)}`];
+}
+
+/** What the recording is called that a command has to open; null where the text alone gives the same. */
+function recordingOf(source: Atlas): string | null {
+  return source.recording_place ?? (isOfText(source) ? null : RECORDING);
+}
+
 /** What names the text, or the recording, to a command. */
 function subjectOf(source: Atlas): string[] {
-  const { model } = source.provenance;
-  if (!isOfText(source)) return [RECORDING];
+  const recording = recordingOf(source);
+  if (recording !== null) return [/^[\w.][\w./-]*$/.test(recording) ? recording : quoted(recording)];
   const { source: given, target } = source.items[0]!;
-  return [quoted(given.text || target.text), ...(model === EMBEDDED ? [] : [`--model ${quoted(model)}`])];
+  return [quoted(given.text || target.text), ...modelWords(source)];
 }
 
 /** The command that measures what the model's output loses without the present head, or each of its layer; null where no model ran. */
@@ -75,7 +96,7 @@ export function knockOutOf(state: State, source: Atlas): string | null {
   if (method === "imported" || model === "") return null;
   const subject = subjectOf(source);
   // of a recording, the command is told which model it is of
-  if (subject.length === 1 && !isOfText(source) && model !== EMBEDDED) subject.push(`--model ${quoted(model)}`);
+  if (recordingOf(source) !== null) subject.push(...modelWords(source));
   return ["attlas ablate", ...subject, `--heads ${state.kind}:${state.layer}.${isOfLayer(source, state) ? "*" : state.head}`].join(" ");
 }
 
@@ -89,6 +110,7 @@ export function commandOf(state: State, source: Atlas): string {
   if (picture !== "heads" && !isOfLayer(source, state)) words.push(`--head ${state.head}`);
   if (state.quantity !== "weight") words.push(`--quantity ${nameOf(state.quantity, source)}`);
   if (state.view !== "lines" && state.scale !== "linear" && state.scale !== "rank") words.push(`--scale ${state.scale}`);
+  if (isOfSeveral(picture) && state.range === "own") words.push("--panel-scale own");
   if (state.special === "hide") words.push("--special hide");
   if (state.silence === "show") words.push("--silence show");
   if (state.words === "merged") words.push("--words");
@@ -103,11 +125,13 @@ export function commandOf(state: State, source: Atlas): string {
 export function pythonOf(state: State, source: Atlas): string {
   const item = source.items[state.item]!;
   const text = JSON.stringify(item.source.text || item.target.text); // which Python reads, too
-  const model = source.provenance.model === EMBEDDED ? "" : `, model=${JSON.stringify(source.provenance.model)}`;
+  const named = modelOf(source);
+  const model = named === null ? "" : `, model=${JSON.stringify(named)}`;
   const name = JSON.stringify(nameOf(state.quantity, source));
   const [kept, of] = state.quantity === "weight" ? ["", ""] : [`, quantities=[${name}]`, `, quantity=${name}`];
   const head = isOfLayer(source, state) ? "" : `, ${state.head}`;
-  const recording = isOfText(source) ? `attlas.record(${text}${model}${kept})` : `attlas.open("${RECORDING}")`;
+  const file = recordingOf(source);
+  const recording = file === null ? `attlas.record(${text}${model}${kept})` : `attlas.open(${JSON.stringify(file)})`;
   const which = state.item === 0 ? "" : `, item=${state.item}`;
   const words = state.words === "merged" ? ".words()" : "";
   const special = state.special === "hide" ? ".without_special()" : "";

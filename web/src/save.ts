@@ -44,7 +44,7 @@ export class Save {
       ...(isServed
         ? [
             button("PDF", "this view as a drawing for print", async (now) => {
-              if (now.drawn?.picture == null) throw new Error("a PDF is drawn of one head's map or lines, with tokens, words and special tokens as they are; print the page instead");
+              if (now.drawn?.picture == null) throw new Error("a PDF is drawn of a map, its lines, a layer's heads or a head across layers, and of tokens, words and special tokens as they are; print the page instead");
               this.keep(`${now.name}.pdf`, await now.drawn.picture("pdf"));
             }),
             button("recording", "queries and keys of every head, as attlas, NumPy and PyTorch read them", async (now) => this.keep("run.safetensors", await now.drawn!.file())),

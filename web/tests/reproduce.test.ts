@@ -121,6 +121,41 @@ test("a head is knocked out of the same text, or the recording and its model; ar
   assert.equal(of(sourceOf("a", "m", 1, "imported")), null);
 });
 
+test("a model is named as it was where the page was made, and by its own name where nobody said it", () => {
+  const source: Atlas = { ...sourceOf("a", "gpt2"), model_place: "models/my gpt2" };
+  const state = stateFromHash("", source);
+  assert.match(commandOf(state, source), /^attlas draw map 'a' --model 'models\/my gpt2' --kind/);
+  assert.match(knockOutOf(state, source)!, /^attlas ablate 'a' --model 'models\/my gpt2' --heads/);
+  assert.match(pythonOf(state, source), /attlas\.record\("a", model="models\/my gpt2"\)/);
+  const several: Atlas = { ...sourceOf("a", "gpt2", 2), model_place: "models/my gpt2" };
+  assert.match(knockOutOf(state, several)!, /^attlas ablate run\.safetensors --model 'models\/my gpt2' --heads/);
+  assert.match(commandOf(state, sourceOf("a", "org/name")), /'a' --model 'org\/name'/);
+});
+
+test("pictures of several maps have a scale each where the page's have", () => {
+  const source = sourceOf("a", "the embedded English–French translator");
+  assert.match(commandOf(stateFromHash("#view=heads&range=own", source), source), /^attlas draw heads 'a' .* --panel-scale own -o/);
+  assert.doesNotMatch(commandOf(stateFromHash("#view=map&range=own", source), source), /panel-scale/);
+});
+
+test("a server draws a layer's heads and a head across layers, each map with a scale of its own where the page's have", () => {
+  const source = sourceOf("a", "m");
+  const question = (hash: string) => questionOf(stateFromHash(hash, source));
+  assert.equal(question("#view=heads")!.picture, "heads");
+  assert.deepEqual([question("#view=across&range=own")!.picture, question("#view=across&range=own")!.panel_scale], ["layers", "own"]);
+  assert.equal(question("#view=map&range=own")!.panel_scale, undefined);
+  for (const hash of ["#view=heads&scale=rank", "#view=across&punctuation=hide"]) assert.equal(question(hash), null, hash);
+});
+
+test("a recording is named as it was where the page was made", () => {
+  const source: Atlas = { ...sourceOf("a", "gpt2"), recording_place: "runs/my run.safetensors" };
+  const state = stateFromHash("", source);
+  assert.match(commandOf(state, source), /^attlas draw map 'runs\/my run\.safetensors' --kind/);
+  assert.match(knockOutOf(state, source)!, /^attlas ablate 'runs\/my run\.safetensors' --model 'gpt2' --heads/);
+  assert.match(pythonOf(state, source), /attlas\.open\("runs\/my run\.safetensors"\)/);
+  assert.match(commandOf(state, { ...source, recording_place: "../before.safetensors" }), /^attlas draw map \.\.\/before\.safetensors --kind/);
+});
+
 test("a server is asked to draw the view as it is, and nothing where its picture would show something else", () => {
   const source = sourceOf("a", "m");
   const asked = (hash: string) => questionOf(stateFromHash(hash, source));

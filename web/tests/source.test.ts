@@ -79,6 +79,9 @@ test("a row says what is hidden, its sum and its entropy", () => {
   assert.equal(line.removed, 0.375);
   assert.equal(line.entropy, 1.75);
   assert.ok(Number.isNaN(finished(new Numbers(carried(false, "norm")).row({ ...OF, quantity: "norm" }, look, 2)).entropy), "norms have none");
+  const broken = carried(false);
+  new Float32Array(broken.numbers)[10] = NaN; // head 0, query 2, key 2, which is hidden
+  assert.ok(Number.isNaN(finished(new Numbers(broken).row(OF, look, 2)).entropy), "nor has a row with a weight that is no number");
 });
 
 test("a mean over heads is a map like any other", () => {

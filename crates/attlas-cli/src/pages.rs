@@ -146,13 +146,13 @@ impl PageContent {
     /// Finds the sentence of each text.
     fn add_trees(&self, recordings: &[(&OsStr, &Recording)], beside: &mut [Vec<Beside>]) -> Result<(), Failure> {
         let Some(path) = &self.trees else { return Ok(()) };
-        let (mut n_sentences, mut n_found) = (0, 0);
+        let (mut n_trees, mut n_found) = (0, 0);
         for sentence in Sentences::open(path)? {
             let sentence = sentence?;
-            n_sentences += 1;
             if !sentence.has_tree() {
                 continue;
             }
+            n_trees += 1;
             for ((_, recording), beside) in recordings.iter().zip(&mut *beside) {
                 for (item, beside) in recording.items.iter().zip(beside) {
                     let is_its = [&item.source, &item.target].iter().any(|tokens| tokens.text == sentence.text);
@@ -165,10 +165,11 @@ impl PageContent {
         }
         let n_texts: usize = recordings.iter().map(|(_, recording)| recording.items.len()).sum();
         match n_found {
+            0 if n_trees == 0 => Err(Failure::Input(format!("{}: has no sentence with a tree", path.display()))),
             0 => Err(Failure::Input(format!(
                 "{}: none of its {} with a tree is the text of a recording, sign for sign",
                 path.display(),
-                counted(n_sentences, "sentence")
+                counted(n_trees, "sentence")
             ))),
             _ if n_found < n_texts => {
                 remark(&format!("{}: has the trees of {n_found} of the {n_texts} texts", path.display()));

@@ -73,6 +73,11 @@ fn a_page_of_two_recordings_carries_both_under_their_names() {
     let both = attlas(&folder, &["page", &run, "without.safetensors", "-o", "both.html"]);
     assert_eq!(both.succeeds().stdout.matches("1 text; ").count(), 2, "{}", both.stdout);
     assert_eq!(data(&folder, "both.html", "")["title"], "run");
+    assert_eq!(
+        data(&folder, "both.html", "")["recording_place"],
+        run.as_str(),
+        "for the commands that the page copies"
+    );
     let second = data(&folder, "both.html", "-1");
     assert_eq!(second["title"], "without");
     assert!(second["provenance"]["notes"].to_string().contains("L2H4"), "{second}");
@@ -106,6 +111,10 @@ fn the_tree_of_a_text_stands_on_its_tokens() {
         refused.fails(3),
         "other.conllu: none of its 1 sentence with a tree is the text of a recording, sign for sign"
     );
+    let of_words = "1\tA\t_\t_\t_\t_\t_\t_\t_\t_\n\n";
+    fs::write(folder.path().join("words.conllu"), format!("# text = A\n{of_words}")).expect("written");
+    let refused = attlas(&folder, &["page", &run, "--trees", "words.conllu", "-o", "no.html"]);
+    assert_eq!(refused.fails(3), "words.conllu: has no sentence with a tree");
     assert!(!folder.path().join("no.html").exists());
 }
 
@@ -138,7 +147,14 @@ fn an_image_and_a_sound_stand_beside_their_tokens() {
         }
         // straight from the file, which then is the picture
         attlas(&folder, &[&["page", file, "--model", "model", "-o", "straight.html"], more].concat()).succeeds();
-        assert_eq!(data(&folder, "straight.html", "")["items"][0][&option[2..]], item[&option[2..]]);
+        let straight = data(&folder, "straight.html", "");
+        assert_eq!(straight["items"][0][&option[2..]], item[&option[2..]]);
+        assert!(straight["recording_place"].is_null(), "it was made of a file that is no recording");
+        assert_eq!(straight["model_place"], "model", "as the command named it, for the commands that the page copies");
+        assert!(
+            data(&folder, "page.html", "")["model_place"].is_null(),
+            "a recording does not know where its model lies"
+        );
         let refused = attlas(&folder, &["page", "run.safetensors", option, file, option, file, "-o", "no.html"]);
         let said = format!("{option} was given twice, but what was recorded are 1 {}\n", &option[2..]);
         assert!(refused.code == Some(2) && refused.stderr.ends_with(&said), "{}", refused.stderr);
@@ -239,7 +255,12 @@ fn what_cannot_be_a_page_is_refused_in_a_sentence_and_nothing_is_written() {
     );
     fails(&["page", &run, "--open", "L0H99", "-o", "a.html"], 2, "--open: ");
     fails(&["page", &run, "--open", "L2H*", "-o", "a.html"], 2, "means several heads");
-    fails(&["page", &run, "--max-page-mb", "0", "-o", "a.html"], 5, "--max-page-mb");
+    fails(
+        &["page", &run, "--max-page-mb", "0", "-o", "a.html"],
+        5,
+        "bytes of attention data, more than the limit of 0 bytes; ",
+    );
+    fails(&["page", &run, "--max-page-mb", "0", "-o", "a.html"], 5, "or raise the limit (--max-page-mb)");
     fails(&["page", &run, "--quantity", "norm", "-o", "a.html"], 3, "`attlas record --quantity norm` keeps it");
     fails(&["page", &run, "--model", "x", "-o", "a.html"], 2, "but run.safetensors is a recording");
     fails(&["page", &run, "--trees", "missing.conllu", "-o", "a.html"], 3, "missing.conllu: No such file");

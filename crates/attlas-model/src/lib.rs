@@ -69,7 +69,7 @@ pub use run::objects::Object;
 pub use run::packed::{PackedPair, PackedTexts, SeeLogits};
 pub use run::record::{Generation, Run, RunOptions};
 pub use run::seen::Seen;
-pub use run::sentences::sentences;
+pub use run::sentences::{sentences, sentences_note};
 pub use run::words::UnknownWords;
 pub use senses::audio::Spectrogram;
 pub use senses::image;

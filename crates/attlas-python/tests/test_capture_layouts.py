@@ -373,8 +373,8 @@ class OfPyTorch(nn.MultiheadAttention):
     def __init__(self) -> None:
         super().__init__(16, N_HEADS, batch_first=True)
 
-    def forward(self, *three: Any) -> Any:  # type: ignore[override]
-        return super().forward(*three, need_weights=False)[0]
+    def forward(self, query: Any, key: Any, value: Any, *options: Any, **named: Any) -> Any:
+        return super().forward(query, key, value, need_weights=False)[0]
 
 
 @pytest.mark.parametrize("door", ["softmax", "kernel", "PyTorch's"])

@@ -206,7 +206,7 @@ impl Served {
             files: vec![file],
             effects: None,
             folders: Vec::new(),
-            models: vec![Choice { name: "embedded".into(), load }],
+            models: vec![Choice { name: "embedded".into(), place: None, load }],
             run: None,
             n_threads: thread::available_parallelism().map_or(1, usize::from),
             limits: Limits::default(),

@@ -503,6 +503,8 @@ fn atlas(served: &Served, at_once: u64) -> Result<Bytes, Refusal> {
         standouts,
         description: served.found.description.clone(),
         effects: served.found.effects.clone(),
+        model_place: served.found.model_place.clone(),
+        recording_place: served.found.recording_place.clone(),
         checks: Some(if is_small { recording.check()? } else { Vec::new() }),
         remarks: if is_small { Vec::new() } else { vec![UNCHECKED.to_owned()] },
         ..PageOptions::default()

@@ -42,9 +42,9 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         Some(entry.value.clone())
     }
 
-    /// Keeps a value of so many bytes; one that is larger than a quarter of the budget is not kept.
+    /// Keeps a value of so many bytes; one that is larger than half of the budget is not kept.
     pub fn put(&self, key: K, value: V, n_bytes: usize) {
-        if n_bytes > self.budget / 4 {
+        if n_bytes > self.budget / 2 {
             return;
         }
         let held = &mut *self.lock();
@@ -84,8 +84,10 @@ mod tests {
         assert_eq!(cache.get(&1), Some(10));
         cache.put(5, 50, 2);
         assert_eq!([1, 2, 3, 4, 5].map(|key| cache.get(&key)), [Some(10), None, Some(30), Some(40), Some(50)]);
-        cache.put(6, 60, 3);
+        cache.put(6, 60, 5);
         assert_eq!(cache.get(&6), None);
+        cache.put(7, 70, 4);
+        assert_eq!([4, 5, 7].map(|key| cache.get(&key)), [Some(40), Some(50), Some(70)]);
         cache.put(1, 11, 1);
         assert_eq!(cache.get(&1), Some(11));
     }

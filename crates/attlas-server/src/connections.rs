@@ -36,7 +36,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     while !is_over() {
         let stream = match timeout(LOOK_EVERY, listener.accept()).await {
             Err(_) => continue, // nobody came

@@ -24,10 +24,13 @@ pub struct FigureAsk {
     pub layer: Option<usize>,
     /// The mean over the layer's heads where none is said.
     pub head: Option<usize>,
-    pub scale: Option<String>,
-    pub panel_scale: Option<String>,
-    pub theme: Option<String>,
-    pub colormap: Option<String>,
+    pub scale: Option<Scale>,
+    #[serde(default)]
+    pub panel_scale: PanelScale,
+    #[serde(default)]
+    pub theme: Theme,
+    #[serde(default)]
+    pub colormap: Colormap,
     #[serde(default)]
     pub words: bool,
     #[serde(default)]
@@ -41,11 +44,6 @@ pub struct FigureAsk {
     pub bottom: Option<usize>,
     pub left: Option<usize>,
     pub right: Option<usize>,
-}
-
-/// A closed set's member, by its name; as usual where none is said.
-fn named<T: std::str::FromStr<Err = String> + Default>(name: Option<&String>) -> Result<T, Refusal> {
-    name.map_or_else(|| Ok(T::default()), |name| name.parse().map_err(Refusal::ask))
 }
 
 /// What a picture takes.
@@ -87,14 +85,10 @@ pub fn shown<'a>(served: &'a Served, ask: &FigureAsk) -> Result<Shown<'a>, Refus
 /// When there is no such map, it is too large, or cannot be read.
 pub fn draw(served: &Served, ask: &FigureAsk) -> Result<Vec<u8>, Refusal> {
     let recording = &served.recording;
-    let FigureAsk { quantity, .. } = *ask;
+    let FigureAsk { quantity, scale, panel_scale, theme, colormap, .. } = *ask;
     let kind = ask.kind.map_or_else(|| recording.default_kind_in(quantity), Ok)?;
     let layer = ask.layer.map_or_else(|| recording.last_layer_in(quantity, kind), Ok)?;
     let head = ask.head.map_or(Head::Mean, Head::One);
-    let theme: Theme = named(ask.theme.as_ref())?;
-    let colormap: Colormap = named(ask.colormap.as_ref())?;
-    let panel_scale: PanelScale = named(ask.panel_scale.as_ref())?;
-    let scale = ask.scale.as_ref().map(|name| name.parse::<Scale>().map_err(Refusal::ask)).transpose()?;
     let style = Style { theme, colormap, ..Style::default() };
     let looks = Looks { style: style.clone(), scale, panel_scale };
     let view = |tiles: Option<usize>| {

@@ -45,8 +45,8 @@ impl Fold {
     }
 
     /// What lies under a pixel: the largest or the sum of its columns, and how many cells of them are seen.
-    pub fn pixel(&self, columns: Range<usize>) -> (f64, u32) {
-        let seen = |open: &Range<usize>| open.end.min(columns.end).saturating_sub(open.start.max(columns.start)) as u32;
+    pub fn pixel(&self, columns: Range<usize>) -> (f64, u64) {
+        let seen = |open: &Range<usize>| open.end.min(columns.end).saturating_sub(open.start.max(columns.start)) as u64;
         let n_open = self.open.iter().map(seen).sum();
         let number = match self.pool {
             Pool::Max => f64::from(largest(&self.largest[columns.clone()])),
@@ -57,7 +57,7 @@ impl Fold {
 }
 
 /// The one of the larger size; what is no number stays.
-fn larger(a: f32, b: f32) -> f32 {
+pub fn larger(a: f32, b: f32) -> f32 {
     if b.abs() > a.abs() || b.is_nan() { b } else { a }
 }
 
@@ -103,10 +103,19 @@ mod tests {
     }
 
     #[test]
+    fn a_pixel_over_more_cells_than_32_bits_count_says_how_many_they_are() {
+        let (n_rows, n_columns) = (65_537, 65_536);
+        let open = vec![0..n_columns; n_rows];
+        let fold = Fold { open, ..Fold::new(Pool::Mean, n_columns) };
+        assert_eq!(fold.pixel(0..n_columns).1, 65_537 * 65_536);
+    }
+
+    #[test]
     fn the_largest_is_of_all_lanes_and_what_is_left() {
         let row: Vec<f32> = (0..37).map(|place| if place == 3 { f32::NEG_INFINITY } else { -(place as f32) }).collect();
         assert_eq!((largest_size(&row), largest_size(&row[..36]), largest_size(&[])), (36.0, 35.0, 0.0));
         assert_eq!((largest(&row), largest(&row[4..]), largest(&row[4..36])), (f32::NEG_INFINITY, -36.0, -35.0));
-        assert!(largest(&[1.0, f32::NAN, 2.0]).is_nan());
+        assert!(largest(&[1.0, f32::NAN, 2.0]).is_nan() && larger(larger(0.5, f32::NAN), 9.0).is_nan());
+        assert_eq!(larger(0.5, -0.75), -0.75);
     }
 }

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
 use crate::Error;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Sort};
 
 /// What a program has to show to be answered.
 pub struct Guard {
@@ -66,17 +66,16 @@ impl Guard {
     /// Refuses names that other people's name servers could give to this machine, and pages of other places; from which a reader may
     /// come to the page by a link, as the one that a web terminal shows.
     fn check_origin(&self, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
-        let forbidden = |message: String| Refusal { status: StatusCode::FORBIDDEN, code: "origin", message };
+        let forbidden = |message: &str| Refusal::new(Sort::Origin, message);
         let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let host = text(header::HOST).unwrap_or_default();
         if headers.get_all(header::HOST).iter().count() != 1 || !self.is_ours(host) {
             return Err(forbidden(
-                "this server answers to localhost, to addresses, and to the name it was given; another was asked for"
-                    .into(),
+                "this server answers to localhost, to addresses, and to the names it was given; another was asked for",
             ));
         }
         if text(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host)) {
-            return Err(forbidden("pages of other places may not ask this server".into()));
+            return Err(forbidden("pages of other places may not ask this server"));
         }
         let site = text(HeaderName::from_static("sec-fetch-site"));
         let says = |name: &'static str, value: &str| text(HeaderName::from_static(name)) == Some(value);
@@ -84,7 +83,7 @@ impl Guard {
         match site {
             None | Some("same-origin" | "none") => Ok(()),
             Some(_) if is_link => Ok(()),
-            Some(_) => Err(forbidden("pages of other places may not ask this server".into())),
+            Some(_) => Err(forbidden("pages of other places may not ask this server")),
         }
     }
 
@@ -111,9 +110,8 @@ impl Guard {
         if equal(given, &self.token) {
             return Ok(());
         }
-        let message =
-            "the token is missing or wrong; the address that was printed when the server began has it".to_owned();
-        Err(Refusal { status: StatusCode::UNAUTHORIZED, code: "token", message })
+        let message = "the token is missing or wrong; the address that was printed when the server began has it";
+        Err(Refusal::new(Sort::Token, message))
     }
 }
 
@@ -130,10 +128,7 @@ fn is_open(path: &str) -> bool {
 pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let checked = guard.check_origin(request.uri().path(), request.headers()).and_then(|()| match request.method() {
         &Method::GET | &Method::HEAD | &Method::POST | &Method::DELETE => Ok(()),
-        other => {
-            let message = format!("{other} is nothing that is done here");
-            Err(Refusal { status: StatusCode::METHOD_NOT_ALLOWED, code: "ask", message })
-        }
+        other => Err(Refusal::new(Sort::Method, format!("{other} is nothing that is done here"))),
     });
     let checked = checked.and_then(|()| match is_open(request.uri().path()) {
         true => Ok(()),

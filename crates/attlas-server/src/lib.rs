@@ -125,7 +125,7 @@ impl Server {
     /// Listens, with a new token.
     ///
     /// # Errors
-    /// When the address is taken, or the system gives no threads or random numbers.
+    /// When the address is taken, the system gives no threads or random numbers, or the first run is refused.
     pub fn bind(settings: Settings) -> Result<Server, Error> {
         let Settings { address, names, files, effects, folders, models, run, n_threads, limits } = settings;
         let refused = |source| Error::Address { address, source };

@@ -17,7 +17,7 @@ use attlas_viewer::{Description, HeadEffects};
 use axum::body::Bytes;
 use tokio::sync::OnceCell;
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Sort};
 
 /// Recordings of a folder that are listed at most.
 const MAX_LISTED: usize = 1000;
@@ -52,6 +52,10 @@ pub struct Found {
     pub description: Option<Description>,
     /// What the output loses with each head, where it was measured.
     pub effects: Option<HeadEffects>,
+    /// How the model is named where it is to be loaded again, where clients are told.
+    pub model_place: Option<String>,
+    /// The last part of the file's path; `None` of a run.
+    pub recording_place: Option<String>,
 }
 
 /// A file as it was when it was opened.
@@ -87,12 +91,13 @@ impl Stamp {
         if now == *identity {
             return Ok(());
         }
-        Err(Refusal::changed(format!(
+        let message = format!(
             "{} was replaced or changed after it was opened ({} bytes then, {} now); its maps are shown again when it is opened anew",
             file_name(path),
             identity.n_bytes,
             now.n_bytes
-        )))
+        );
+        Err(Refusal::new(Sort::Changed, message))
     }
 }
 
@@ -100,7 +105,7 @@ impl Served {
     /// Refuses a file that is another than the one that was opened; one that is gone is still held.
     ///
     /// # Errors
-    /// [`Refusal::changed`].
+    /// [`Sort::Changed`].
     pub fn check(&self) -> Result<(), Refusal> {
         let Some(stamp) = &self.file else { return Ok(()) };
         std::fs::metadata(&stamp.path).map_or(Ok(()), |now| stamp.check(&now))
@@ -263,8 +268,10 @@ impl Library {
         let mut shelf = self.shelf();
         let stamp = Stamp { path: path.to_owned(), identity };
         let effects = self.effects.clone().filter(|_| self.files.first().is_some_and(|first| first == path));
-        let found = Found { title: Some(file_name(path)), effects, ..Found::default() };
-        let served = shelf.served(id.to_owned(), file_name(path), recording, found, Some(stamp));
+        let name = file_name(path);
+        let found =
+            Found { title: Some(name.clone()), effects, recording_place: Some(name.clone()), ..Found::default() };
+        let served = shelf.served(id.to_owned(), name, recording, found, Some(stamp));
         let now = shelf.next;
         shelf.open.insert(id.to_owned(), (now, Arc::clone(&served)));
         while shelf.open.len() > MAX_OPEN {

@@ -1,7 +1,9 @@
 //! One row or one column of a map, number by number; why a query looks at a key; what all heads of a kind do at a place.
 
-use attlas::{Error, HeadNumbers, Recording, Weights};
 use std::ops::Range;
+
+use attlas::attention::Shape;
+use attlas::{Error, Factored, HeadNumbers, Weights};
 
 use crate::desk::GivenUp;
 use crate::map::{Asked, Source};
@@ -21,7 +23,8 @@ pub struct Line {
     pub removed: f32,
     /// What a learned sink takes of it.
     pub sink: f32,
-    /// The mean over its queries of each one's entropy over all keys and the sink, in bits; NaN where numbers are no weights.
+    /// The mean over its queries of each one's entropy over all keys and the sink, in bits; NaN where numbers are no weights, or one of
+    /// them is no number.
     pub entropy: f32,
 }
 
@@ -57,10 +60,10 @@ pub fn row(asked: &Asked, source: &Source, place: usize) -> Result<Line, Error> 
     })
 }
 
-/// `−w log2 w`; 0 of what is no share.
+/// `−w log2 w`; 0 of 0 and of what is negative, NaN of what is no number.
 fn bits(weight: f32) -> f64 {
     let weight = f64::from(weight);
-    if weight > 0.0 { -weight * weight.log2() } else { 0.0 }
+    if weight > 0.0 || weight.is_nan() { -weight * weight.log2() } else { 0.0 }
 }
 
 /// The column of a place.
@@ -135,10 +138,7 @@ pub fn terms(asked: &Asked, query: usize, key: usize) -> Result<Terms, Error> {
     let column = (item * shape.n_kv_heads + shape.kv_head(head)) * shape.n_keys + key;
     let (q, k) = (factored.queries.read(row * d..(row + 1) * d)?, factored.keys.read(column * d..(column + 1) * d)?);
     let dot: f64 = q.iter().zip(&*k).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-    let of_key = factored.key_bias.as_ref().map_or(0.0, |bias| {
-        let of_item = if bias.len() == shape.n_heads * shape.n_keys { 0 } else { item };
-        f64::from(bias[(of_item * shape.n_heads + head) * shape.n_keys + key])
-    });
+    let of_key = bias_of_key(factored, shape, (item, head), key);
     let scoring = &factored.scoring;
     let score = scoring.score(head, query, key, dot) + of_key;
     Ok(Terms {
@@ -151,6 +151,13 @@ pub fn terms(asked: &Asked, query: usize, key: usize) -> Result<Terms, Error> {
         lse: Some(factored.lse.read(row..row + 1)?[0]),
         ..nothing
     })
+}
+
+/// What a bias per key, of all texts or of each, adds to the scores of a key.
+fn bias_of_key(factored: &Factored, shape: &Shape, (item, head): (usize, usize), key: usize) -> f64 {
+    let Some(bias) = &factored.key_bias else { return 0.0 };
+    let of_item = if bias.len() == shape.n_heads * shape.n_keys { 0 } else { item };
+    f64::from(bias[(of_item * shape.n_heads + head) * shape.n_keys + key])
 }
 
 /// Where a head is looked at.
@@ -174,7 +181,6 @@ pub fn at(
     at: At,
     given_up: &GivenUp,
 ) -> Result<Option<(f32, Option<usize>)>, Error> {
-    let numbers = Few { recording: &asked.recording.recording, asked, held: numbers };
     let (queries, keys, sight) = (&asked.queries, &asked.keys, asked.sight());
     let (rows, columns) = match at {
         At::Cell { row, column } => (row..row + 1, column..column + 1),
@@ -182,22 +188,14 @@ pub fn at(
         At::Column(column) => (0..queries.len(), column..column + 1),
     };
     let hull = keys.hull(columns.clone());
-    let n_at_once = (BAND_NUMBERS / hull.len().max(1)).clamp(1, BAND);
     let end = queries.hull(rows.clone()).end;
-    let (mut held, mut weights) = (0..0, Vec::new()); // [held.len(), hull.len()]
+    let mut few = Few { asked, held: numbers, end, keys: hull.clone(), queries: 0..0, weights: Vec::new() };
     let mut largest: Option<(f32, usize)> = None;
     for row in rows {
         let of_row = queries.tokens(row);
         let mut sums = vec![0.0; columns.len()]; // [columns]
         for &query in of_row {
-            if !held.contains(&query) {
-                if given_up.is() {
-                    return Ok(None);
-                }
-                held = query..(query + n_at_once).min(end);
-                weights = numbers.of(held.clone(), hull.clone())?;
-            }
-            let weights = &weights[(query - held.start) * hull.len()..][..hull.len()];
+            let Some(weights) = few.row(query, given_up)? else { return Ok(None) };
             for (sum, column) in sums.iter_mut().zip(columns.clone()) {
                 *sum += keys.tokens(column).iter().map(|key| f64::from(weights[key - hull.start])).sum::<f64>();
             }
@@ -215,19 +213,53 @@ pub fn at(
     Ok(largest.map(|(number, place)| (number, (!is_cell).then_some(place))))
 }
 
-/// Few numbers of a head: of what is held, or read of the file and nothing beside them.
+/// Few numbers of a head, some queries at a time: of what is held, or read of the file and nothing beside them.
 struct Few<'a> {
-    recording: &'a Recording,
     asked: &'a Asked,
     held: Option<&'a HeadNumbers>,
+    /// Where the queries that are asked for end.
+    end: usize,
+    keys: Range<usize>,
+    /// The queries whose numbers are there.
+    queries: Range<usize>,
+    /// Shape `[queries.len(), keys.len()]`.
+    weights: Vec<f32>,
 }
 
 impl Few<'_> {
-    fn of(&self, queries: Range<usize>, keys: Range<usize>) -> Result<Vec<f32>, Error> {
-        let (layer, item, head) = (self.asked.layer(), self.asked.item, self.asked.heads.start);
-        match self.held {
-            Some(numbers) => Ok(self.recording.map_over(layer, item, head, numbers)?.tile(queries, keys)),
-            None => self.recording.few_weights(layer, item, head, queries, keys),
+    /// A query's numbers, read with those behind it where they are not there; `None` where nobody waits for them any more. Shape
+    /// `[keys.len()]`.
+    fn row(&mut self, query: usize, given_up: &GivenUp) -> Result<Option<&[f32]>, Error> {
+        let n_keys = self.keys.len();
+        if !self.queries.contains(&query) {
+            if given_up.is() {
+                return Ok(None);
+            }
+            let n_at_once = (BAND_NUMBERS / n_keys.max(1)).clamp(1, BAND);
+            self.queries = query..(query + n_at_once).min(self.end);
+            self.weights = self.read()?;
         }
+        Ok(Some(&self.weights[(query - self.queries.start) * n_keys..][..n_keys]))
+    }
+
+    fn read(&self) -> Result<Vec<f32>, Error> {
+        let (recording, layer) = (&self.asked.recording.recording, self.asked.layer());
+        let (item, head) = (self.asked.item, self.asked.heads.start);
+        let (queries, keys) = (self.queries.clone(), self.keys.clone());
+        match self.held {
+            Some(numbers) => Ok(recording.map_over(layer, item, head, numbers)?.tile(queries, keys)),
+            None => recording.few_weights(layer, item, head, queries, keys),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_that_is_no_number_leaves_its_row_without_entropy() {
+        assert_eq!([0.5, 1.0, 0.0, -0.25].map(bits), [0.5, 0.0, 0.0, 0.0]);
+        assert!(bits(f32::NAN).is_nan());
     }
 }

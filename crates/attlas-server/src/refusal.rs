@@ -8,57 +8,107 @@ use serde_json::json;
 /// An answer that is a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The status of HTTP.
-    pub status: StatusCode,
-    /// Of which sort it is, the same for ever: `token`, `origin`, `ask`, `axis`, `absent`, `changed`, `unreadable`, `limit`, `busy`, `run`, `broken`.
-    pub code: &'static str,
+    /// Of which sort it is.
+    pub sort: Sort,
     /// What was found, what was expected, what to do.
     pub message: String,
 }
 
-impl Refusal {
+/// Of which sort a refusal is: what HTTP and programs know it by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// Who asks has not shown the token.
+    Token,
+    /// The server was asked by another name, or from another place's page.
+    Origin,
     /// Something was asked for in a way that nobody can answer.
-    pub fn ask(message: impl Into<String>) -> Refusal {
-        Refusal { status: StatusCode::BAD_REQUEST, code: "ask", message: message.into() }
-    }
-
+    Ask,
+    /// The same, by a method that nothing here has.
+    Method,
+    /// An axis that is not known, or not any more.
+    Axis,
     /// What was asked for does not exist.
-    pub fn absent(message: impl Into<String>) -> Refusal {
-        Refusal { status: StatusCode::NOT_FOUND, code: "absent", message: message.into() }
-    }
-
-    /// An axis that is not known, or not any more: the client sends it again.
-    pub fn axis() -> Refusal {
-        let message = "the axis is not known here (any more); it has to be sent again".to_owned();
-        Refusal { status: StatusCode::NOT_FOUND, code: "axis", message }
-    }
-
+    Absent,
     /// The file is not what it was when it was opened.
-    pub fn changed(message: String) -> Refusal {
-        Refusal { status: StatusCode::GONE, code: "changed", message }
-    }
-
+    Changed,
     /// The numbers cannot be read.
-    pub fn unreadable(message: impl Into<String>) -> Refusal {
-        Refusal { status: StatusCode::UNPROCESSABLE_ENTITY, code: "unreadable", message: message.into() }
-    }
-
+    Unreadable,
     /// More than a limit allows.
-    pub fn limit(message: impl Into<String>) -> Refusal {
-        Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, code: "limit", message: message.into() }
-    }
-
+    Limit,
     /// More is waiting than is taken.
-    pub fn busy() -> Refusal {
-        let message = "more questions wait than are taken at once; ask again in a moment".to_owned();
-        Refusal { status: StatusCode::SERVICE_UNAVAILABLE, code: "busy", message }
+    Busy,
+    /// A run goes on already.
+    Run,
+    /// A fault of this program.
+    Broken,
+}
+
+impl Sort {
+    /// The status of HTTP, and the name that programs know it by, the same for ever.
+    fn known_by(self) -> (StatusCode, &'static str) {
+        match self {
+            Sort::Token => (StatusCode::UNAUTHORIZED, "token"),
+            Sort::Origin => (StatusCode::FORBIDDEN, "origin"),
+            Sort::Ask => (StatusCode::BAD_REQUEST, "ask"),
+            Sort::Method => (StatusCode::METHOD_NOT_ALLOWED, "ask"),
+            Sort::Axis => (StatusCode::NOT_FOUND, "axis"),
+            Sort::Absent => (StatusCode::NOT_FOUND, "absent"),
+            Sort::Changed => (StatusCode::GONE, "changed"),
+            Sort::Unreadable => (StatusCode::UNPROCESSABLE_ENTITY, "unreadable"),
+            Sort::Limit => (StatusCode::PAYLOAD_TOO_LARGE, "limit"),
+            Sort::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Sort::Run => (StatusCode::CONFLICT, "run"),
+            Sort::Broken => (StatusCode::INTERNAL_SERVER_ERROR, "broken"),
+        }
+    }
+}
+
+impl Refusal {
+    /// A refusal of a sort, in a sentence.
+    pub fn new(sort: Sort, message: impl Into<String>) -> Refusal {
+        Refusal { sort, message: message.into() }
     }
 
-    /// A fault of this program.
+    /// [`Sort::Ask`].
+    pub fn ask(message: impl Into<String>) -> Refusal {
+        Refusal::new(Sort::Ask, message)
+    }
+
+    /// [`Sort::Absent`].
+    pub fn absent(message: impl Into<String>) -> Refusal {
+        Refusal::new(Sort::Absent, message)
+    }
+
+    /// [`Sort::Axis`]: the client sends it again.
+    pub fn axis() -> Refusal {
+        Refusal::new(Sort::Axis, "the axis is not known here (any more); it has to be sent again")
+    }
+
+    /// [`Sort::Unreadable`].
+    pub fn unreadable(message: impl Into<String>) -> Refusal {
+        Refusal::new(Sort::Unreadable, message)
+    }
+
+    /// [`Sort::Limit`].
+    pub fn limit(message: impl Into<String>) -> Refusal {
+        Refusal::new(Sort::Limit, message)
+    }
+
+    /// [`Sort::Busy`].
+    pub fn busy() -> Refusal {
+        Refusal::new(Sort::Busy, "more questions wait than are taken at once; ask again in a moment")
+    }
+
+    /// [`Sort::Broken`].
     pub fn broken() -> Refusal {
-        let message =
-            "the computation broke off; this is a fault of attlas, and other maps are not touched by it".to_owned();
-        Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, code: "broken", message }
+        let message = "the computation broke off; this is a fault of attlas, and other maps are not touched by it";
+        Refusal::new(Sort::Broken, message)
+    }
+
+    /// Its sentence and its name, as JSON.
+    pub fn json(&self) -> String {
+        let (_, code) = self.sort.known_by();
+        json!({ "error": self.message, "code": code }).to_string()
     }
 }
 
@@ -80,9 +130,8 @@ impl From<attlas::Error> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = json!({ "error": self.message, "code": self.code }).to_string();
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.status;
+        let mut response = Response::new(Body::from(self.json()));
+        *response.status_mut() = self.sort.known_by().0;
         response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
         response
     }

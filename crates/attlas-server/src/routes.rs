@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use crate::app::{App, Ask};
 use crate::figure::FigureAsk;
 use crate::guard::{self, Guard};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Sort};
 use crate::runs::{MAX_TEXT, RunAsk};
 
 /// Bytes of a request's body at most: an axis of 131,072 stretches, or the texts of a run.
@@ -109,13 +109,8 @@ struct Code {
 
 fn exchange(guard: &Guard, body: &[u8]) -> Result<Response, Refusal> {
     let code = serde_json::from_slice(body).ok().map(|Code { code }| code).unwrap_or_default();
-    let refused = || Refusal {
-        status: axum::http::StatusCode::UNAUTHORIZED,
-        code: "token",
-        message: "this address was used already; the one that was printed when the server began opens the page"
-            .to_owned(),
-    };
-    let token = guard.exchange(&code).ok_or_else(refused)?;
+    let used = "this address was used already; the one that was printed when the server began opens the page";
+    let token = guard.exchange(&code).ok_or_else(|| Refusal::new(Sort::Token, used))?;
     Ok(as_json(json!({ "token": token }).to_string()))
 }
 
@@ -194,7 +189,7 @@ async fn pooled(app: Arc<App>, id: String, body: Bytes) -> Result<Response, Refu
 fn framed(place: usize, tile: Result<Bytes, Refusal>) -> Bytes {
     let (is_tile, bytes) = match tile {
         Ok(tile) => (1_u32, tile),
-        Err(refusal) => (0, json!({ "error": refusal.message, "code": refusal.code }).to_string().into()),
+        Err(refusal) => (0, refusal.json().into()),
     };
     let mut framed = Vec::with_capacity(12 + bytes.len());
     for number in [place as u32, is_tile, bytes.len() as u32] {

@@ -7,16 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use attlas::analysis::describe::describe;
 use attlas::analysis::{measure, standouts};
 use attlas::{Kind, Recording};
-use attlas_model::{Decoding, Error as ModelError, Input, Model, Next, Progress, RunOptions, Side, sentences};
+use attlas_model::{
+    Decoding, Error as ModelError, Input, Model, Next, Progress, RunOptions, Side, sentences, sentences_note,
+};
 use attlas_viewer::Description;
-use axum::http::StatusCode;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::library::{Found, Library};
 use crate::map::n_multiplications;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Sort};
 
 /// Bytes of a text at most.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -37,6 +38,9 @@ pub type Load = Box<dyn Fn() -> Result<Model, String> + Send + Sync>;
 pub struct Choice {
     /// What a reader chooses by.
     pub name: String,
+    /// How it is named where it is to be loaded again, a folder or a hub's name, for the commands that the page copies; `None` where
+    /// clients are not told where models lie.
+    pub place: Option<String>,
     /// Loads it; the error is a sentence.
     pub load: Load,
 }
@@ -172,8 +176,7 @@ impl Runs {
     pub fn start(self: &Arc<Runs>, ask: RunAsk, library: &Arc<Library>) -> Result<(), Refusal> {
         ask.check(self.models.len())?;
         if self.is_going.swap(true, Ordering::SeqCst) {
-            let message = "a run goes on; it can be stopped, or waited for".to_owned();
-            return Err(Refusal { status: StatusCode::CONFLICT, code: "run", message });
+            return Err(Refusal::new(Sort::Run, "a run goes on; it can be stopped, or waited for"));
         }
         self.is_stopped.store(false, Ordering::Relaxed);
         let model = self.models[ask.model].name.clone();
@@ -220,24 +223,22 @@ impl Runs {
         let inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
         let (decoding, n_more) = ask.decoding(&model);
         check_size(&model, &inputs, n_more)?;
-        let mut n_blocks = 0;
         let mut run =
             model.run_watched(&inputs, &RunOptions { decoding, ..RunOptions::default() }, &mut |progress| {
                 match progress {
                     Progress::Block { stack, layer, n_layers } => {
-                        n_blocks = layer;
-                        self.say(format!("{stack} layer {layer} of {n_layers}"), n_blocks, n_layers);
+                        self.say(format!("{stack} layer {layer} of {n_layers}"), layer, n_layers);
                     }
                     Progress::Token { n_tokens, .. } => self.say(format!("token {n_tokens}"), n_tokens, n_more),
                 }
                 if self.is_stopped.load(Ordering::Relaxed) { Next::Stop } else { Next::Continue }
             })?;
         if texts.len() > 1 {
-            let note = format!("the text was run sentence by sentence: {} of them, each alone", texts.len());
-            run.recording.provenance.notes.push(note);
+            run.recording.provenance.notes.push(sentences_note(1, texts.len()));
         }
         self.say("looking at the heads".to_owned(), 0, 0);
-        let found = found(&run.recording, &model, &ask.text)?;
+        let model_place = self.models[ask.model].place.clone();
+        let found = Found { model_place, ..found(&run.recording, &model, &ask.text)? };
         Ok((run.recording, found))
     }
 
@@ -262,15 +263,13 @@ fn found(recording: &Recording, model: &Model, text: &str) -> Result<Found, End>
 
 impl RunAsk {
     fn check(&self, n_models: usize) -> Result<(), Refusal> {
-        let target = self.target.as_deref().unwrap_or_default();
         if self.text.trim().is_empty() {
             return Err(Refusal::ask("the text is empty; attention needs at least one word"));
         }
-        if self.text.len().max(target.len()) > MAX_TEXT {
-            return Err(Refusal::limit(format!(
-                "the text has {} bytes, and {MAX_TEXT} are taken",
-                self.text.len().max(target.len())
-            )));
+        for (what, text) in [("text", Some(&self.text)), ("target", self.target.as_ref())] {
+            if let Some(text) = text.filter(|text| text.len() > MAX_TEXT) {
+                return Err(Refusal::limit(format!("the {what} has {} bytes, and {MAX_TEXT} are taken", text.len())));
+            }
         }
         if self.model >= n_models {
             return Err(Refusal::absent(format!(
@@ -323,7 +322,7 @@ fn check_size(model: &Model, inputs: &[Input], n_more: usize) -> Result<(), End>
         if bytes(middle) <= MAX_RECORDED { fits = middle } else { is_too_much = middle }
     }
     Err(End::Failed(format!(
-        "{} {} tokens; to record {} would take {} MB of queries and keys, and {} MB may be taken: about {} tokens",
+        "{} {} tokens; recorded with {}, it would take {} MB of queries and keys, and {} MB may be taken: about {} tokens",
         if inputs.len() > 1 {
             format!("the text has {} sentences of up to", inputs.len())
         } else {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use crate::desk::GivenUp;
-use crate::fold::Fold;
+use crate::fold::{Fold, larger};
 use crate::map::{Asked, Rows, Sight, Source};
 
 /// Pixels of a tile along a side at most.
@@ -85,14 +85,14 @@ pub struct Painter {
     /// Largest, or sum. Shape `[height, width]`.
     values: Vec<f64>,
     /// Cells that are not masked. Shape `[height, width]`.
-    n_open: Vec<u32>,
+    n_open: Vec<u64>,
     top: f32,
 }
 
 /// What a band gives: pixels of some rows of the picture.
 struct Painted {
     /// Row of the picture, and its largest or sums, and its cells. Shapes `[width]`.
-    rows: Vec<(usize, Vec<f64>, Vec<u32>)>,
+    rows: Vec<(usize, Vec<f64>, Vec<u64>)>,
     top: f32,
 }
 
@@ -197,9 +197,9 @@ impl Painter {
     /// The picture, when all is read.
     pub fn finish(self) -> Tile {
         let Painter { part, every, values, n_open, top, .. } = &self;
-        let value = |(value, n): (&f64, &u32)| match part.pool {
+        let value = |(value, n): (&f64, &u64)| match part.pool {
             Pool::Max => *value as f32,
-            Pool::Mean => (value / f64::from((*n).max(1))) as f32,
+            Pool::Mean => (value / (*n).max(1) as f64) as f32,
         };
         let mut masked: Vec<bool> = n_open.iter().map(|n| *n == 0).collect(); // [height, width]
         if *every > 1 {
@@ -337,14 +337,9 @@ impl Painter {
 /// Adds a cell to its pixel.
 fn add(pool: Pool, pixel: &mut f64, value: f64) {
     match pool {
-        Pool::Max => *pixel = larger(*pixel, value),
+        Pool::Max => *pixel = f64::from(larger(*pixel as f32, value as f32)), // both are f32
         Pool::Mean => *pixel += value,
     }
-}
-
-/// The one of the larger size; what is no number stays.
-fn larger(a: f64, b: f64) -> f64 {
-    if b.abs() > a.abs() || b.is_nan() { b } else { a }
 }
 
 /// What is drawn of a row. Shapes `[columns]`.
@@ -455,13 +450,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_number_stays_none_in_shares_ranks_and_pixels() {
+    fn what_is_no_number_stays_none_in_shares_and_ranks() {
         let (numbers, open) = ([0.5, f32::NAN, 0.25], [true; 3]);
         for values in [Values::Number, Values::Share, Values::Rank] {
             let drawn = drawn(values, &numbers, &open);
             assert!(drawn[1].is_nan() && !drawn[0].is_nan() && !drawn[2].is_nan(), "{values:?} {drawn:?}");
         }
-        assert!(larger(larger(0.5, f64::NAN), 9.0).is_nan());
-        assert_eq!(larger(0.5, -0.75), -0.75);
     }
 }

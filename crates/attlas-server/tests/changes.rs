@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
 use attlas::Recording;
-use attlas_server::{Choice, RunAsk, models_in};
+use attlas_server::{Choice, Load, RunAsk, models_in};
 use common::{Served, Setup, decoder, embedded, path, serve};
 
 const TILE: &str = "/api/recordings/f0/tile?item=0&kind=decoder&layer=0&head=0&height=9&width=9";
@@ -170,8 +170,9 @@ fn a_second_run_is_refused_while_one_goes_on_and_one_that_is_stopped_ends() {
 
 #[test]
 fn runs_that_cannot_be_are_refused_or_fail_in_a_sentence_and_the_server_goes_on() {
-    let gone = Choice { name: "gone".into(), load: Box::new(|| Err("models/gone is not there any more".into())) };
-    let broken = Choice { name: "broken".into(), load: Box::new(|| panic!("a fault")) };
+    let choice = |name: &str, load: Load| Choice { name: name.into(), place: None, load };
+    let gone = choice("gone", Box::new(|| Err("models/gone is not there any more".into())));
+    let broken = choice("broken", Box::new(|| panic!("a fault")));
     let served = Setup { models: vec![embedded(), gone, broken], ..Setup::default() }.serve();
     for (body, status, says) in [
         (r#"{"text":"  "}"#, 400, "the text is empty"),
@@ -187,6 +188,9 @@ fn runs_that_cannot_be_are_refused_or_fail_in_a_sentence_and_the_server_goes_on(
     let long = serde_json::json!({ "text": "x".repeat((1 << 20) + 1) }).to_string();
     let answer = served.post("/api/run", &long);
     assert_eq!((answer.status, answer.code().as_str()), (413, "limit"), "{}", answer.text());
+    let long = serde_json::json!({ "text": "A", "target": "x".repeat((1 << 20) + 1) }).to_string();
+    let answer = served.post("/api/run", &long);
+    assert!(answer.status == 413 && answer.message().starts_with("the target has 1048577 bytes"), "{}", answer.text());
     let failed = |model: usize| {
         assert_eq!(served.post("/api/run", &format!(r#"{{"text":"A","model":{model}}}"#)).status, 200);
         let phase = end_of_run(&served);
@@ -208,9 +212,13 @@ fn runs_that_cannot_be_are_refused_or_fail_in_a_sentence_and_the_server_goes_on(
 #[test]
 fn a_text_that_is_given_at_the_start_is_run_at_once() {
     let run = RunAsk { text: "A red apple.".into(), target: None, model: 0, max_tokens: None };
-    let served = Setup { models: vec![embedded()], run: Some(run), ..Setup::default() }.serve();
+    let model = Choice { place: Some("models/tiny".into()), ..embedded() };
+    let served = Setup { models: vec![model], run: Some(run), ..Setup::default() }.serve();
     assert_eq!(end_of_run(&served)["state"], "done");
-    assert_eq!(served.get("/api/recordings").json()["recordings"][0]["name"], "A red apple.");
+    let listed = served.get("/api/recordings").json()["recordings"][0].clone();
+    assert_eq!(listed["name"], "A red apple.");
+    let id = listed["id"].as_str().unwrap();
+    assert_eq!(served.get(&format!("/api/recordings/{id}")).json()["model_place"], "models/tiny", "for its commands");
 }
 
 #[test]

@@ -156,6 +156,7 @@ fn no_folder_is_served_and_no_path_comes_from_a_client() {
         assert_eq!(answer.status, 404, "{path}: {}", answer.text());
         assert!(!answer.text().contains("root:"), "{path}");
     }
+    assert_eq!(served.get("/api/recordings/f0").json()["recording_place"], "run.safetensors");
     let folder = served.folder.path().to_string_lossy().into_owned();
     for path in ["/api/recordings", "/api/recordings/f0", "/api/recordings/f7"] {
         assert!(!served.get(path).text().contains(&folder), "{path} tells where files lie");
@@ -262,6 +263,16 @@ fn hostile_tokens_and_names_stay_text_in_what_is_answered() {
     assert_eq!(picture.header("content-type"), Some("image/svg+xml"));
     assert!(!picture.text().contains("<script"), "a picture runs nothing");
     assert!(picture.header("content-security-policy").unwrap().contains("sandbox"));
+}
+
+#[test]
+fn a_method_that_nothing_here_has_is_refused_in_a_sentence() {
+    let served = small();
+    for method in ["PUT", "PATCH", "OPTIONS"] {
+        let answer = served.ask(method, "/api/run", &[], b"");
+        assert_eq!((answer.status, answer.code().as_str()), (405, "ask"), "{method}");
+        assert!(answer.message().starts_with(method), "{}", answer.message());
+    }
 }
 
 #[test]

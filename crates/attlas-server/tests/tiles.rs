@@ -300,3 +300,20 @@ fn questions_that_nobody_can_answer_are_refused_in_a_sentence() {
     assert!(line.status == 400 && line.message().contains("7 rows"), "{}", line.message());
     assert_eq!(served.get(&tile(&format!("{HEAD}&height=2&width=2"))).status, 200, "and it goes on");
 }
+
+#[test]
+fn a_picture_to_keep_that_nobody_can_draw_is_refused_with_what_there_is() {
+    let served = serve(vec![("run.safetensors", decoder(7, 4, 12))]);
+    for (question, says) in [
+        ("picture=map&format=gif", "`pdf`"),
+        ("picture=cube&format=svg", "`overview`"),
+        ("picture=map&format=svg&theme=sepia", "`dark`"),
+        ("picture=map&format=svg&colormap=jet", "`cividis`"),
+        ("picture=map&format=svg&scale=square", "`row`"),
+        ("picture=heads&format=svg&panel_scale=none", "`own`"),
+    ] {
+        let answer = served.get(&format!("/api/recordings/f0/figure?{question}"));
+        assert_eq!((answer.status, answer.code().as_str()), (400, "ask"), "{question}: {}", answer.text());
+        assert!(answer.message().contains(says), "{question}: {}", answer.message());
+    }
+}

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::payload::kept;
+use crate::items::kept;
 
 /// Pixels of a picture's longer side at most: more than the patches of a model tell apart.
 const LONGEST: usize = 384;

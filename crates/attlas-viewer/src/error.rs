@@ -7,7 +7,7 @@ pub enum Error {
     #[error(
         "the page would hold {} of attention data, more than the limit of {}; record fewer texts, layers or tokens, \
          or raise the limit",
-        megabytes(*bytes), megabytes(*limit)
+        size(*bytes), size(*limit)
     )]
     TooLarge {
         /// The size of the page's data, in bytes.
@@ -42,6 +42,10 @@ impl Error {
     }
 }
 
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
+/// So many bytes in words; in megabytes of 2²⁰, as limits are given.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..100_000 => format!("{bytes} bytes"),
+        _ => format!("{:.1} MB", bytes as f64 / f64::from(1 << 20)),
+    }
 }

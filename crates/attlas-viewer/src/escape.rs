@@ -4,24 +4,17 @@ use rayon::prelude::*;
 
 /// Text between tags or in a quoted attribute; control and bidirectional marks become U+FFFD.
 pub fn html_text(text: &str) -> String {
-    replaced(text, |sign| match sign {
-        '<' => Some("&lt;".to_owned()),
-        '>' => Some("&gt;".to_owned()),
-        '&' => Some("&amp;".to_owned()),
-        '"' => Some("&quot;".to_owned()),
-        '\'' => Some("&#39;".to_owned()),
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some("\u{fffd}".to_owned()),
-        _ if sign.is_control() => Some("\u{fffd}".to_owned()),
-        _ => None,
-    })
-}
-
-fn replaced(text: &str, replacement: impl Fn(char) -> Option<String>) -> String {
     let mut escaped = String::with_capacity(text.len() + text.len() / 8);
     for sign in text.chars() {
-        match replacement(sign) {
-            Some(written) => escaped.push_str(&written),
-            None => escaped.push(sign),
+        match sign {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => escaped.push('\u{fffd}'),
+            _ if sign.is_control() => escaped.push('\u{fffd}'),
+            _ => escaped.push(sign),
         }
     }
     escaped

@@ -7,6 +7,7 @@
 //! [`heads_page`] writes the page of what heads are named for, with a small script of its own.
 
 mod alike;
+mod bands;
 mod beside;
 mod bits;
 mod digits;
@@ -14,7 +15,9 @@ mod effects;
 mod error;
 mod escape;
 mod heads;
+mod items;
 mod numbers;
+mod opening;
 mod page;
 mod payload;
 mod pooled;

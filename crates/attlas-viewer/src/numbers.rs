@@ -10,15 +10,15 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::alike::sum;
+use crate::bands::bands;
 use crate::bits::{Bits, Code};
 use crate::digits::{N_CLASSES, class, number};
-use crate::payload::{Storage, kept, storage};
+use crate::items::kept;
+use crate::payload::{Storage, storage};
 use crate::rounded::{Exact, Rounded, Rows};
 
 /// Bytes of numbers up to which they travel as they are, 32-bit.
 pub const FEW: u64 = 1 << 16;
-/// Queries whose weights are held at a time.
-const BAND: usize = 96;
 /// The step of log-sum-exps that make scores of weights of which only digits travel.
 const LSE_STEP: f32 = 1.0 / 512.0;
 /// How far a row's sum may be from 1 and still be shown as 1.
@@ -413,7 +413,7 @@ fn dense(
     let of_head = |head: usize| -> Result<Vec<f32>, Error> {
         let map = recording.map_of(layer, place, head)?;
         let mut weights = Vec::with_capacity(queries.len() * keys.len()); // [n_queries, n_keys]
-        for band in queries.chunk_by(|a, b| a + 1 == *b).flat_map(|stretch| stretch.chunks(BAND)) {
+        for band in bands(queries) {
             weights.append(&mut of_band(&map, band, keys));
         }
         Ok(weights)
@@ -423,10 +423,9 @@ fn dense(
 }
 
 /// The weights of neighbouring queries. Shape `[band, keys]`.
-fn of_band(map: &AttentionMap<'_>, band: &[usize], keys: &[usize]) -> Vec<f32> {
-    let [first, ..] = band else { return Vec::new() };
+fn of_band(map: &AttentionMap<'_>, band: Range<usize>, keys: &[usize]) -> Vec<f32> {
     let n_keys = map.n_keys();
-    let weights = map.tile(*first..first + band.len(), 0..n_keys); // [band, n_keys]
+    let weights = map.tile(band, 0..n_keys); // [band, n_keys]
     if keys.len() == n_keys {
         return weights;
     }

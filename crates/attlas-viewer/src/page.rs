@@ -15,7 +15,7 @@ use crate::escape::{html_text, length_of, push_bytes};
 use crate::payload::Payload;
 use crate::pooled::pool;
 
-pub(crate) const STYLE: &str = include_str!("../../../web/dist/viewer.css");
+const STYLE: &str = include_str!("../../../web/dist/viewer.css");
 const STYLE_HASH: &str = include_str!("../../../web/dist/viewer.css.sha256");
 pub(crate) const SCRIPT: &str = include_str!("../../../web/dist/viewer.js");
 const SCRIPT_HASH: &str = include_str!("../../../web/dist/viewer.js.sha256");
@@ -49,6 +49,11 @@ pub struct PageOptions {
     pub description: Option<Description>,
     /// What the output loses with each head, where that was measured: an order of the heads, and beside their weights.
     pub effects: Option<HeadEffects>,
+    /// How the model that made the recording is named where it is to be loaded again, a folder or a hub's name, for the commands that the
+    /// page copies; the recording has its name alone.
+    pub model_place: Option<String>,
+    /// How the recording is named where it is to be opened again, for the same commands; `None` where it was made of a text.
+    pub recording_place: Option<String>,
     /// What stands beside the tokens of each text: a picture, a sound, a tree. May be shorter than there are texts.
     pub beside: Vec<Beside>,
     /// The largest size of the page's attention data, in bytes as they travel; of several recordings, each's.
@@ -101,6 +106,8 @@ impl Default for PageOptions {
             standouts: Vec::new(),
             description: None,
             effects: None,
+            model_place: None,
+            recording_place: None,
             beside: Vec::new(),
             max_bytes,
             checks: None,
@@ -199,28 +206,20 @@ fn html(title: &str, blocks: &[Blocks]) -> String {
     let of_blocks = |blocks: &Blocks| blocks.json.len() + length_of(blocks.numbers.len() as u64) as usize + 200;
     let n_bytes: usize = blocks.iter().map(of_blocks).sum();
     let mut page = String::with_capacity(STYLE.len() + SCRIPT.len() + n_bytes + 4096);
-    // writing to a String cannot fail
-    let _ = write!(
-        page,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src '{}'; \
-         style-src '{}'; img-src data:; worker-src blob:; base-uri 'none'; form-action 'none'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"generator\" content=\"attlas {}\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
-         <title>{} · attlas</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <noscript>This page draws attention maps with JavaScript, which is switched off.</noscript>\n\
-         <main id=\"app\"></main>\n",
+    let policy = format!(
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src '{}'; \
+         style-src '{}'; img-src data:; worker-src blob:; base-uri 'none'; form-action 'none'\">\n",
         script_hash(),
-        style_hash(),
-        env!("CARGO_PKG_VERSION"),
-        html_text(title),
+        style_hash()
     );
+    page.push_str(&beginning(&format!("{} · attlas", html_text(title)), &policy));
     // before the numbers: its worker begins while these are read, and a page that was cut short can say so
     page.push_str("<script>");
     page.push_str(SCRIPT);
     page.push_str("</script>\n");
     for (place, blocks) in blocks.iter().enumerate() {
         let which = if place == 0 { String::new() } else { format!("-{place}") };
+        // writing to a String cannot fail
         let _ = write!(page, "<script type=\"application/json\" id=\"atlas-data{which}\">");
         page.push_str(&blocks.json);
         let _ = write!(page, "</script>\n<script type=\"application/octet-stream\" id=\"atlas-numbers{which}\">");
@@ -229,4 +228,17 @@ fn html(title: &str, blocks: &[Blocks]) -> String {
     }
     page.push_str("</body>\n</html>\n");
     page
+}
+
+/// What every page of the viewer has before its own blocks. `title` is markup, `own` are lines of its head.
+pub(crate) fn beginning(title: &str, own: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n{own}\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"generator\" content=\"attlas {}\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
+         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <noscript>This page draws attention maps with JavaScript, which is switched off.</noscript>\n\
+         <main id=\"app\"></main>\n",
+        env!("CARGO_PKG_VERSION")
+    )
 }

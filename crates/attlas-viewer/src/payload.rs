@@ -7,14 +7,15 @@ use std::borrow::Cow;
 use attlas::analysis::Standout;
 use attlas::analysis::describe::CAPTION;
 use attlas::recording::{Method, Mode};
-use attlas::{AttentionMap, HeadId, Item, Kind, Layer, Provenance, Quantity, Recording, Scoring};
-use attlas::{Token, TokenRole, Tokens};
+use attlas::{Item, Kind, Layer, Provenance, Quantity, Recording, Scoring};
 use serde::Serialize;
 
-use crate::beside::{Beside, PageImage, PageSound, PageTree};
+use crate::beside::Beside;
 use crate::effects::PageEffects;
 use crate::escape::length_of;
+use crate::items::{PageItem, kept, page_item};
 use crate::numbers::{FEW, Numbers, Stored};
+use crate::opening::{PageHead, by_excess, chosen_head, first_head, first_of_all};
 use crate::page::Description as InWords;
 use crate::pooled::Pooled;
 use crate::rounded::BITS;
@@ -29,8 +30,6 @@ const MAX_CELLS: u64 = 1 << 24;
 const MOST_WITH_QUERIES_AND_KEYS: u64 = 1_000_000;
 /// What stands beside an item of which nothing else was given.
 static NOTHING: Beside = Beside { picture: None, sound: None, tree: None };
-/// Queries whose weights are held at a time.
-const BAND: usize = 96;
 
 /// What a page carries.
 pub struct Payload<'a> {
@@ -56,6 +55,12 @@ struct Description<'a> {
     effects: Option<PageEffects<'a>>,
     open: PageHead,
     provenance: PageProvenance<'a>,
+    /// How the model is named where it is to be loaded again, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_place: Option<&'a str>,
+    /// How the recording is named where it is to be opened again; absent of one that was made of a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording_place: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pooled: Option<PageTiles>,
     /// What of the recording fails its checks.
@@ -92,52 +97,6 @@ struct PageQuantity {
     words: &'static str,
     unit: &'static str,
     signed: bool,
-}
-
-#[derive(Serialize)]
-struct PageItem<'a> {
-    source: PageTokens<'a>,
-    target: PageTokens<'a>,
-    predicted: Vec<PageToken<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image: Option<PageImage>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sound: Option<PageSound>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tree: Option<PageTree<'a>>,
-    /// The place of the first target token that was generated, where some were.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generated: Option<usize>,
-    /// What a reader must know of what was generated, one sentence each.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    remarks: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct PageTokens<'a> {
-    text: &'a str,
-    tokens: Vec<PageToken<'a>>,
-    n_padding: usize,
-}
-
-#[derive(Serialize)]
-struct PageToken<'a> {
-    text: &'a str,
-    role: TokenRole,
-    word: Option<usize>,
-    position: usize,
-    /// Whether it is silence that was added after a sound.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    silent: bool,
-    /// At the first piece of a word that is cut from the text otherwise than its pieces read together: the word.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    whole: Option<String>,
-    /// What the vocabulary calls text that it does not know, where the token is that; its text stands before it in `text`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unknown: Option<&'a str>,
-    /// Whether it belongs to a word that was generated and that the model does not know.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    new: bool,
 }
 
 #[derive(Serialize)]
@@ -194,16 +153,6 @@ struct PageSentence<'a> {
     head: Option<usize>,
 }
 
-#[derive(Serialize)]
-struct PageHead {
-    kind: Kind,
-    layer: usize,
-    head: usize,
-    /// What the page shows first, where there are no weights.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quantity: Option<&'static str>,
-}
-
 impl<'a> Payload<'a> {
     /// Checks the recording's sizes and the limit, then gathers.
     pub fn new(recording: &'a Recording, options: &'a PageOptions) -> Result<Payload<'a>, Error> {
@@ -225,7 +174,7 @@ impl<'a> Payload<'a> {
         let carried = carried(recording);
         refuse_nothing(&carried)?;
         let layers = carried.iter().map(|layer| PageLayer::new(layer, Vec::new(), 1.0)).collect();
-        let open = chosen_head(recording, &carried, options).unwrap_or_else(|| first_of_all(recording));
+        let open = chosen_head(&carried, options).unwrap_or_else(|| first_of_all(&carried));
         let description = describe(recording, &carried, options, layers, open)?;
         Ok(Payload { description, numbers: Vec::new() })
     }
@@ -274,6 +223,8 @@ fn describe<'a>(
     layers: Vec<PageLayer>,
     open: PageHead,
 ) -> Result<Description<'a>, Error> {
+    let is_carried = |kind: Kind| carried.iter().any(|layer| layer.kind == kind);
+    let standouts = by_excess(&options.standouts).into_iter().filter(|standout| is_carried(standout.kind));
     let beside = |item: usize| options.beside.get(item).unwrap_or(&NOTHING);
     let items = recording.items.iter().enumerate();
     let items = items.map(|(place, item)| {
@@ -286,11 +237,13 @@ fn describe<'a>(
         items: items.collect::<Result<_, _>>()?,
         layers,
         quantities: page_quantities(recording, carried),
-        standouts: by_excess(&options.standouts).into_iter().map(PageStandout::new).collect(),
-        description: options.description.as_ref().map(PageWords::new),
+        standouts: standouts.map(PageStandout::new).collect(),
+        description: options.description.as_ref().map(|words| PageWords::new(words, is_carried)),
         effects: options.effects.as_ref().map(PageEffects::new),
         open,
         provenance: page_provenance(recording, carried, &options.remarks),
+        model_place: options.model_place.as_deref(),
+        recording_place: options.recording_place.as_deref(),
         pooled: None,
         failed: None,
     })
@@ -392,12 +345,11 @@ fn refuse_large(bytes: u64, options: &PageOptions) -> Result<(), Error> {
 }
 
 impl<'a> PageWords<'a> {
-    fn new(words: &'a InWords) -> PageWords<'a> {
-        let sentences = words.sentences.iter().map(|one| PageSentence {
-            text: &one.text,
-            kind: one.kind,
-            layer: one.layer,
-            head: one.head,
+    /// A sentence about maps that the page does not carry opens nothing.
+    fn new(words: &'a InWords, is_carried: impl Fn(Kind) -> bool) -> PageWords<'a> {
+        let sentences = words.sentences.iter().map(|one| match one.kind.filter(|kind| is_carried(*kind)) {
+            None => PageSentence { text: &one.text, kind: None, layer: None, head: None },
+            kind => PageSentence { text: &one.text, kind, layer: one.layer, head: one.head },
         });
         PageWords { item: words.item, sentences: sentences.collect(), caption: CAPTION }
     }
@@ -423,13 +375,6 @@ impl PageStandout {
     }
 }
 
-/// What few heads do first, and of that what lies furthest over its baseline.
-fn by_excess(standouts: &[Standout]) -> Vec<&Standout> {
-    let mut sorted: Vec<&Standout> = standouts.iter().collect();
-    sorted.sort_by(|a, b| a.is_usual().cmp(&b.is_usual()).then(b.excess().total_cmp(&a.excess())));
-    sorted
-}
-
 /// Refuses maps that a browser cannot hold.
 fn check_cells(layer: &Layer) -> Result<(), Error> {
     let (n_queries, n_keys) = (layer.shape.n_queries, layer.shape.n_keys);
@@ -438,12 +383,6 @@ fn check_cells(layer: &Layer) -> Result<(), Error> {
         return Err(Error::MapTooLarge { layer, n_queries, n_keys, limit: MAX_CELLS });
     }
     Ok(())
-}
-
-/// The indices of the tokens that are not padding.
-pub fn kept(tokens: &Tokens) -> Vec<usize> {
-    let kept = tokens.tokens.iter().enumerate().filter(|(_, token)| token.role != TokenRole::Padding);
-    kept.map(|(index, _)| index).collect()
 }
 
 /// How one item of a layer travels.
@@ -509,78 +448,6 @@ fn factored_size(layer: &Layer, item: &Item, many: bool) -> u64 {
     rows.saturating_mul((layer.shape.d_head as u64).saturating_mul(bits) / 8 + step)
 }
 
-fn page_item<'a>(item: &'a Item, beside: &'a Beside) -> Result<PageItem<'a>, attlas::Error> {
-    let target = kept(&item.target);
-    let known = item.predicted.len() == item.target.len();
-    let mut source = page_tokens(&item.source);
-    for token in &mut source.tokens {
-        token.silent = item.silence().contains(&token.position);
-    }
-    let image = match (&item.image, &beside.picture) {
-        (Some(grid), picture) => Some(PageImage::new(grid, picture.as_ref())?),
-        (None, None) => None,
-        (None, Some(_)) => {
-            let message = "a picture was given, but the tokens are no patches of an image";
-            return Err(attlas::Error::Inconsistent(message.into()));
-        }
-    };
-    let n_prompt = item.n_prompt.filter(|n_prompt| *n_prompt < item.target.len());
-    let generated = n_prompt.map(|n_prompt| target.iter().filter(|position| **position < n_prompt).count());
-    let (mut read, mut predicted) = (page_tokens(&item.target), Vec::new());
-    if known {
-        predicted = pick(&item.predicted, &target);
-    }
-    for (page, tokens) in [(&mut read.tokens, &item.target), (&mut predicted, &item.predicted)] {
-        page.iter_mut().for_each(|token| token.new = is_of_unknown_word(item, &tokens.tokens[token.position]));
-    }
-    Ok(PageItem {
-        source,
-        target: read,
-        predicted,
-        remarks: item.remarks(),
-        image,
-        sound: beside.sound.as_ref().map(|sound| PageSound::new(sound, item)).transpose()?,
-        tree: beside.tree.as_ref().map(|sentence| PageTree::new(sentence, item)).transpose()?,
-        generated: generated.filter(|place| *place < target.len()),
-    })
-}
-
-fn page_tokens(tokens: &Tokens) -> PageTokens<'_> {
-    let kept = kept(tokens);
-    PageTokens { text: &tokens.text, n_padding: tokens.len() - kept.len(), tokens: pick(tokens, &kept) }
-}
-
-fn pick<'a>(tokens: &'a Tokens, positions: &[usize]) -> Vec<PageToken<'a>> {
-    let picked: Vec<Token> = positions.iter().map(|position| tokens.tokens[*position].clone()).collect();
-    let picked = Tokens { text: tokens.text.clone(), tokens: picked };
-    let mut wholes = vec![None; positions.len()]; // [positions]
-    for (word, merged) in picked.words().into_iter().zip(picked.merged().tokens) {
-        let joined: String = picked.tokens[word.clone()].iter().map(|piece| piece.text.as_str()).collect();
-        if merged.text != joined {
-            wholes[word.start] = Some(merged.text);
-        }
-    }
-    let token = |(position, whole): (&usize, Option<String>)| {
-        let token = &tokens.tokens[*position];
-        let (text, role, word, unknown) = (&token.text, token.role, token.word, unknown_name(&tokens.text, token));
-        PageToken { text, role, word, position: *position, silent: false, whole, unknown, new: false }
-    };
-    positions.iter().zip(wholes).map(token).collect()
-}
-
-/// Whether a token of the target is a piece of a word that the model does not know.
-fn is_of_unknown_word(item: &Item, token: &Token) -> bool {
-    let Some(own) = &token.span else { return false };
-    item.unknown_words.iter().any(|word| own.start < word.end && word.start < own.end)
-}
-
-/// `[UNK]` of a token `猫 [UNK]`, which covers `猫`.
-fn unknown_name<'a>(text: &str, token: &'a Token) -> Option<&'a str> {
-    let covered = text.get(token.span.clone()?).filter(|covered| !covered.is_empty())?;
-    let name = token.text.strip_prefix(covered)?.strip_prefix(' ')?;
-    Some(name).filter(|name| token.is_text() && !name.is_empty())
-}
-
 fn page_layer(recording: &Recording, layer: &Layer, numbers: &mut Numbers) -> Result<PageLayer, attlas::Error> {
     let (stored, unit) = match layer.quantity {
         Quantity::Weight => {
@@ -606,61 +473,4 @@ impl PageLayer {
             stored,
         }
     }
-}
-
-/// The head that the page opens with: the one asked for, the one of the last kind that stands out most, or the sharpest.
-fn first_head(recording: &Recording, carried: &[Cow<'_, Layer>], options: &PageOptions) -> PageHead {
-    chosen_head(recording, carried, options).unwrap_or_else(|| {
-        let (kind, head) = sharpest_head(recording);
-        PageHead { kind, layer: head.layer, head: head.head, quantity: None }
-    })
-}
-
-/// The first head of the last kind.
-fn first_of_all(recording: &Recording) -> PageHead {
-    let kind = recording.kinds().last().copied().unwrap_or(Kind::Encoder);
-    let layer = recording.layers_of(kind).next().map_or(0, |layer| layer.index);
-    PageHead { kind, layer, head: 0, quantity: None }
-}
-
-/// The head that was asked for, or the one of the last kind that stands out most; of no weights, the first there is.
-fn chosen_head(recording: &Recording, carried: &[Cow<'_, Layer>], options: &PageOptions) -> Option<PageHead> {
-    if let Some(first) = carried.first().filter(|layer| layer.quantity != Quantity::Weight) {
-        return Some(PageHead { kind: first.kind, layer: first.index, head: 0, quantity: Some(first.quantity.name()) });
-    }
-    let exists = |(kind, head): &(Kind, HeadId)| {
-        recording.layer(*kind, head.layer).is_ok_and(|layer| head.head < layer.shape.n_heads)
-    };
-    let last_kind = recording.kinds().last().copied();
-    let standouts = by_excess(&options.standouts).into_iter().map(|standout| (standout.kind, standout.head));
-    let standing_out = || standouts.filter(exists).find(|(kind, _)| Some(*kind) == last_kind);
-    let (kind, head) = options.open.filter(exists).or_else(standing_out)?;
-    Some(PageHead { kind, layer: head.layer, head: head.head, quantity: None })
-}
-
-/// The head of the last kind whose rows have the largest maxima on average, for the first text; the first of equals.
-fn sharpest_head(recording: &Recording) -> (Kind, HeadId) {
-    let kind = recording.kinds().last().copied().unwrap_or(Kind::Encoder);
-    let mut sharpest = (f64::NEG_INFINITY, HeadId { layer: 0, head: 0 });
-    for layer in recording.layers_of(kind) {
-        for head in 0..layer.shape.n_heads {
-            let sharpness = recording.map(0, kind, layer.index, head).map_or(f64::NEG_INFINITY, |map| sharpness(&map));
-            if sharpness > sharpest.0 {
-                sharpest = (sharpness, HeadId { layer: layer.index, head });
-            }
-        }
-    }
-    (kind, sharpest.1)
-}
-
-/// The mean of the rows' largest weights, padding left out.
-fn sharpness(map: &AttentionMap<'_>) -> f64 {
-    let rows = kept(map.query_tokens());
-    let mut sum = 0.0;
-    for band in rows.chunk_by(|a, b| a + 1 == *b).flat_map(|stretch| stretch.chunks(BAND)) {
-        let weights = map.tile(band[0]..band[0] + band.len(), 0..map.n_keys()); // [band, n_keys]
-        let largest = |row: &[f32]| f64::from(row.iter().copied().fold(0.0, f32::max));
-        sum += weights.chunks_exact(map.n_keys()).map(largest).sum::<f64>();
-    }
-    sum / rows.len().max(1) as f64
 }

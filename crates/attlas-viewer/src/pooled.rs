@@ -10,6 +10,7 @@ use attlas::attention::Shape;
 use attlas::{AttentionMap, Item, Layer, Recording, Token, TokenRole, Tokens, Weights};
 use rayon::prelude::*;
 
+use crate::bands::BAND;
 use crate::escape::length_of;
 use crate::payload::carried;
 
@@ -17,8 +18,6 @@ use crate::payload::carried;
 const SIDES: [usize; 9] = [512, 384, 256, 192, 128, 96, 64, 48, 32];
 /// Weights that are computed at most; more would take minutes.
 const MAX_WEIGHTS: u64 = 1 << 33;
-/// Queries whose weights are held at a time.
-const BAND: usize = 96;
 /// Letters of a stretch's label at most.
 const LABEL: usize = 24;
 

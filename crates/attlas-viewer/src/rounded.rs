@@ -12,10 +12,9 @@ use attlas::{AttentionMap, Error, Factored, Item, Layer, Provenance, Recording};
 use rayon::prelude::*;
 
 use crate::alike::{mark, marked, sum};
+use crate::bands::bands;
 use crate::digits::{keeps_digits, number};
 
-/// Queries whose weights are held at a time: two blocks of the kernel.
-const BAND: usize = 96;
 /// Bits of a whole number, as few as scores allow: with one less, three weights a row more travel beside them.
 pub const BITS: RangeInclusive<u8> = 13..=16;
 /// How far a score may be off, which is shown with two digits after the point.
@@ -176,9 +175,7 @@ impl Exact {
         let n_keys = given.n_keys();
         let most = queries.len() * d_head / 6; // a sixth of what the queries take as f32
         let mut row = Looked::default();
-        for band in queries.chunk_by(|a, b| a + 1 == *b).flat_map(|stretch| stretch.chunks(BAND)) {
-            let [first, ..] = band else { continue };
-            let band = *first..first + band.len();
+        for band in bands(queries) {
             let (weights, near) = (given.tile(band.clone(), 0..n_keys), rounded.tile(band.clone(), 0..n_keys));
             for (query, (weights, near)) in band.zip(weights.chunks_exact(n_keys).zip(near.chunks_exact(n_keys))) {
                 let sink = f64::from(rounded.sink_mass(query));

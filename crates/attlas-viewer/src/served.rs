@@ -3,7 +3,7 @@
 use attlas::Recording;
 use attlas::recording::complaint;
 
-use crate::page::{SCRIPT, STYLE};
+use crate::page::{SCRIPT, beginning};
 use crate::payload::Payload;
 use crate::{Error, PageOptions, script_hash, style_hash};
 
@@ -21,16 +21,8 @@ pub fn shell_policy() -> String {
 /// The viewer without anything to show: it asks the server that it came from.
 #[must_use]
 pub fn shell() -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"generator\" content=\"attlas {}\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
-         <meta name=\"attlas-source\" content=\"server\">\n<link rel=\"icon\" href=\"data:,\">\n\
-         <title>attlas</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <noscript>This page draws attention maps with JavaScript, which is switched off.</noscript>\n\
-         <main id=\"app\"></main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
-        env!("CARGO_PKG_VERSION")
-    )
+    let own = "<meta name=\"attlas-source\" content=\"server\">\n<link rel=\"icon\" href=\"data:,\">\n";
+    format!("{}<script>{SCRIPT}</script>\n</body>\n</html>\n", beginning("attlas", own))
 }
 
 /// What a page says of a recording, as JSON, without its numbers; the page of a server asks for those.

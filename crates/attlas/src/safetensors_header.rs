@@ -87,9 +87,16 @@ pub fn read(size: u64, read: impl Fn(u64, &mut [u8]) -> io::Result<()>) -> Resul
     let mut length = [0; 8];
     read(0, &mut length).map_err(Problem::Io)?;
     let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER_BYTES || length > size - 8 {
+    if length > size - 8 {
+        let reason =
+            if length > MAX_HEADER_BYTES { "is no safetensors file" } else { "is cut short, or no safetensors file" };
         return Err(Problem::File(format!(
-            "says that its header has {length} bytes, but the file has {size} and the limit is {MAX_HEADER_BYTES}"
+            "{reason}: read as one, it says that its header has {length} bytes, but the file has {size}"
+        )));
+    }
+    if length > MAX_HEADER_BYTES {
+        return Err(Problem::File(format!(
+            "says that its header has {length} bytes, and {MAX_HEADER_BYTES} are read at most"
         )));
     }
     // 2. the header itself

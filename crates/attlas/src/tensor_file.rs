@@ -188,12 +188,19 @@ mod tests {
     #[test]
     fn a_header_length_that_lies_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), u64::MAX.to_le_bytes()).unwrap();
-        assert!(
-            message(&file).contains("says that its header has 18446744073709551615 bytes, but the file has 8"),
-            "{}",
-            message(&file)
-        );
+        for (length, said) in [
+            (
+                u64::MAX,
+                "is no safetensors file: read as one, it says that its header has 18446744073709551615 bytes, but the file has 8",
+            ),
+            (
+                5,
+                "is cut short, or no safetensors file: read as one, it says that its header has 5 bytes, but the file has 8",
+            ),
+        ] {
+            std::fs::write(file.path(), length.to_le_bytes()).unwrap();
+            assert!(message(&file).contains(said), "{}", message(&file));
+        }
     }
 
     #[test]

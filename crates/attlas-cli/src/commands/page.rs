@@ -15,8 +15,8 @@ use super::record::contents;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
 use crate::inputs::{
-    Material, RawText, RunArguments, SentenceArguments, TextRun, check_output, head_effects, model_files, read_text,
-    run_of,
+    Material, RawText, RunArguments, SentenceArguments, TextRun, check_output, head_effects, is_recording, model_files,
+    read_text, run_of,
 };
 use crate::measures::heads_of;
 use crate::pages::{PageContent, refuse_no_page, write_page};
@@ -92,24 +92,9 @@ pub fn run(arguments: &PageArguments, terminal: &mut Terminal) -> Result<Outcome
     runs.iter().for_each(TextRun::say_notes);
     let named: Vec<(&OsStr, &Recording)> =
         arguments.materials.iter().zip(&runs).map(|(raw, run)| (raw.as_os_str(), &run.recording)).collect();
-    let beside = arguments.content.beside(&named)?;
-    let max_bytes = arguments.content.max_bytes(runs.len());
-    let several = runs.len() > 1;
-    let mut all = Vec::new();
-    for (((raw, _), run), beside) in named.iter().zip(&runs).zip(beside) {
-        let title =
-            title.clone().filter(|_| all.is_empty()).map_or_else(|| title_of(raw, several), |it| Ok(Some(it)))?;
-        let options = PageOptions { title, beside, max_bytes, ..options_of(run)? };
-        all.push((&run.recording, options));
-    }
-    if let (Some(open), Some((recording, options))) = (arguments.open, all.first_mut()) {
-        options.open = Some((open.kind_in(recording)?, open.id));
-    }
-    if let (Some(path), Some((recording, options))) = (&arguments.effects, all.first_mut()) {
-        options.effects = Some(head_effects(path, recording)?);
-    }
-    let complaint = all.iter().find_map(|(_, options)| complaint(options.checks.as_deref().unwrap_or_default()));
-    let all: Vec<(&Recording, &PageOptions)> = all.iter().map(|(recording, options)| (*recording, options)).collect();
+    let options = options_of_all(arguments, title, &named, &runs)?;
+    let complaint = options.iter().find_map(|options| complaint(options.checks.as_deref().unwrap_or_default()));
+    let all: Vec<(&Recording, &PageOptions)> = runs.iter().map(|run| &run.recording).zip(&options).collect();
     if let [first, others @ ..] = &all[..] {
         write_page(*first, others, &arguments.output)?;
     }
@@ -117,6 +102,36 @@ pub fn run(arguments: &PageArguments, terminal: &mut Terminal) -> Result<Outcome
     let of_each: Vec<String> = all.iter().map(|(recording, _)| contents(recording)).collect();
     writeln!(terminal, "{name}: {}", of_each.join(" | "))?;
     Ok(checks::outcome(complaint.as_deref()))
+}
+
+/// What the page says of each recording; of the first also which head it opens with, and what was measured of its heads.
+fn options_of_all(
+    arguments: &PageArguments,
+    title: Option<String>,
+    named: &[(&OsStr, &Recording)],
+    runs: &[TextRun],
+) -> Result<Vec<PageOptions>, Failure> {
+    let beside = arguments.content.beside(named)?;
+    let max_bytes = arguments.content.max_bytes(runs.len());
+    let mut all: Vec<PageOptions> = Vec::new();
+    for (((raw, _), run), beside) in named.iter().zip(runs).zip(beside) {
+        let title = match &title {
+            Some(title) if all.is_empty() => Some(title.clone()),
+            _ => title_of(raw, runs.len() > 1)?,
+        };
+        let model_place = arguments.run.model.named();
+        let recording_place = raw.to_str().filter(|_| is_recording(raw)).map(str::to_owned);
+        all.push(PageOptions { title, beside, max_bytes, model_place, recording_place, ..options_of(run)? });
+    }
+    if let (Some(options), Some((_, recording))) = (all.first_mut(), named.first()) {
+        if let Some(open) = arguments.open {
+            options.open = Some((open.kind_in(recording)?, open.id));
+        }
+        if let Some(path) = &arguments.effects {
+            options.effects = Some(head_effects(path, recording)?);
+        }
+    }
+    Ok(all)
 }
 
 /// The recording: opened, or made of the text.

@@ -122,6 +122,8 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
             open: run.aligns.map(|head| (Kind::Cross, head)),
             beside: beside.pop().unwrap_or_default(),
             max_bytes: arguments.content.max_bytes(1),
+            model_place: arguments.run.model.named(),
+            recording_place: raw.to_str().filter(|_| names_recording(raw)).map(str::to_owned),
             ..about
         };
         write_page((recording, &options), &[], &arguments.output)?;

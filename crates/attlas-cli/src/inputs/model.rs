@@ -6,10 +6,9 @@ use attlas::recording::{Edit, HeadOutput, Heads, TokenExpert};
 use attlas::{HeadId, Kind, Recording};
 use attlas_model::explain::knock_out::keeping_head_outputs;
 use attlas_model::explain::{HeadPattern, traced};
-use attlas_model::sentences;
 use attlas_model::{
     ContactWeights, Decoding, Error, Input, LoadOptions, Loops, Model, Object, Pass, Precision, Run, RunOptions, Side,
-    Site, Tower, UnknownWords,
+    Site, Tower, UnknownWords, sentences, sentences_note,
 };
 use clap::{Args, ValueEnum};
 
@@ -74,6 +73,13 @@ pub struct ModelArguments {
     /// for other models].
     #[arg(long, value_name = "WHAT")]
     pub unknown_words: Option<UnknownWords>,
+}
+
+impl ModelArguments {
+    /// The model as it was named, for a command that names it again; `None` of the embedded one, and of a name that is no text.
+    pub fn named(&self) -> Option<String> {
+        self.model.as_ref()?.to_str().map(str::to_owned)
+    }
 }
 
 /// Megabytes of queries and keys that are recorded at most when `--max-mb` does not say.
@@ -433,8 +439,7 @@ pub fn run_texts(texts: &Texts, options: &RunArguments) -> Result<TextRun, Failu
     }
     let mut run = run_inputs(&model, &inputs, decoding, options)?;
     if apart.is_some() {
-        let (what, n) = (if n_texts == 1 { "the text was" } else { "texts were" }, texts.sources.len());
-        run.recording.provenance.notes.push(format!("{what} run sentence by sentence: {n} of them, each alone"));
+        run.recording.provenance.notes.push(sentences_note(n_texts, texts.sources.len()));
         run.hints.push("--sentences together runs them as one text");
     }
     if !model.has(Side::Source) {

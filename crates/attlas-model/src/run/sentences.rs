@@ -26,6 +26,12 @@ pub fn sentences(text: &str) -> Vec<&str> {
     found
 }
 
+/// What the provenance of a recording says of `n_texts` texts whose sentences were run one by one, `n_sentences` in all.
+pub fn sentences_note(n_texts: usize, n_sentences: usize) -> String {
+    let what = if n_texts == 1 { "the text was" } else { "texts were" };
+    format!("{what} run sentence by sentence: {n_sentences} of them, each alone")
+}
+
 /// Where the sentence that begins at `start` ends, if it ends with the stop at `at`.
 fn end_of_sentence(text: &str, start: usize, at: usize) -> Option<usize> {
     let after = text[at..].trim_start_matches(is_stop).trim_start_matches(is_closing);

@@ -42,7 +42,8 @@ pub struct Setup {
 
 /// The embedded translator, as a model that can be chosen.
 pub fn embedded() -> Choice {
-    Choice { name: "embedded".into(), load: Box::new(|| Model::embedded().map_err(|error| error.to_string())) }
+    let load = Box::new(|| Model::embedded().map_err(|error| error.to_string()));
+    Choice { name: "embedded".into(), place: None, load }
 }
 
 pub fn serve(recordings: Vec<(&'static str, Recording)>) -> Served {

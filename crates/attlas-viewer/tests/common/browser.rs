@@ -1,4 +1,5 @@
-//! A headless Chromium, driven over its debugging pipe: no port, no library, nothing but JSON on two file descriptors.
+//! A headless Chromium, driven over its debugging pipe: no port, no library, nothing but JSON on two file descriptors; and pages opened in it.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -7,6 +8,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use attlas::Recording;
+use attlas_viewer::{PageOptions, page};
 use serde_json::{Value, json};
 
 /// How long one answer may take.
@@ -202,4 +205,66 @@ fn listen(answers: ChildStdout) -> Receiver<Value> {
         }
     });
     receiver
+}
+
+/// A folder of this test process; removed at the end of a passed test.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("attlas-viewer-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Writes the page of a recording and opens it; `None` where the browser tests are left out.
+pub fn opened(recording: &Recording, name: &str, hash: &str) -> Option<(Browser, Folder, PathBuf)> {
+    opened_with(recording, &PageOptions::default(), name, hash)
+}
+
+pub fn opened_with(
+    recording: &Recording,
+    options: &PageOptions,
+    name: &str,
+    hash: &str,
+) -> Option<(Browser, Folder, PathBuf)> {
+    opened_page(name, hash, || page(recording, options).unwrap())
+}
+
+pub fn opened_page(name: &str, hash: &str, page: impl Fn() -> String) -> Option<(Browser, Folder, PathBuf)> {
+    let chromium = chromium()?;
+    let folder = Folder::new(name);
+    let file = folder.0.join("atlas.html");
+    std::fs::write(&file, page()).unwrap();
+    let mut browser = Browser::start(&chromium, &folder.0);
+    browser.resize(1280, 900, "light");
+    browser.open(&file, hash);
+    Some((browser, folder, file))
+}
+
+/// What must never happen: a dialog, a request, a refused or failed script, anything on the console.
+pub fn assert_quiet(browser: &mut Browser) {
+    browser.evaluate("1"); // so that what was under way has arrived
+    for event in &browser.events {
+        let method = event["method"].as_str().unwrap_or_default();
+        let url = event["params"]["request"]["url"].as_str().unwrap_or_default();
+        assert_ne!(method, "Page.javascriptDialogOpening", "a script of the data ran: {event}");
+        assert_ne!(method, "Runtime.exceptionThrown", "{event}");
+        assert_ne!(method, "Runtime.consoleAPICalled", "{event}");
+        assert_ne!(method, "Log.entryAdded", "{event}");
+        let is_font = url.starts_with("data:font/"); // which stands in the page
+        // the script's own text, as a worker
+        let own = is_font
+            || url.starts_with("blob:")
+            || url.starts_with("file://") && url.contains("/atlas.html")
+            || url == "about:blank";
+        assert!(method != "Network.requestWillBeSent" || own, "the page asked for {url}");
+    }
 }

@@ -5,20 +5,22 @@ use attlas::analysis::{HeadSums, measure_all};
 use attlas::attention::Shape;
 use attlas::recording::QueriesAndKeys;
 use attlas::{
-    Bias, Item, Kind, Layer, Provenance, Recording, Scoring, Token, TokenRole, Tokens, Visibility, Weights, Writer,
+    Bias, Item, Kind, Layer, Provenance, Recording, Scoring, SplitMix64, Token, TokenRole, Tokens, Visibility, Weights,
+    Writer,
 };
 
-/// SplitMix64: numbers that look random and are the same everywhere.
-pub struct Random(pub u64);
+/// Numbers that look random and are the same everywhere.
+pub struct Random(SplitMix64);
 
 impl Random {
+    /// The numbers of a seed.
+    pub fn new(seed: u64) -> Random {
+        Random(SplitMix64::new(seed))
+    }
+
     /// A number in −1 .. 1.
     pub fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((bits ^ (bits >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+        (self.0.number() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 
     /// Numbers in −`size` .. `size`.
@@ -29,7 +31,7 @@ impl Random {
 
 /// A layer with random queries and keys over `items`, its log-sum-exps computed by attlas.
 pub fn factored(kind: Kind, index: usize, shape: Shape, scoring: Scoring, items: &[Item], seed: u64) -> Layer {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let queries = random.numbers(items.len() * shape.n_heads * shape.n_queries * shape.d_head, 1.6).into();
     let keys = random.numbers(items.len() * shape.n_kv_heads * shape.n_keys * shape.d_head, 1.6).into();
     let layer = QueriesAndKeys { kind, index, shape, scoring, queries, keys, mask: None, key_bias: None };
@@ -41,7 +43,7 @@ pub fn factored(kind: Kind, index: usize, shape: Shape, scoring: Scoring, items:
 pub fn scored_heads(kind: Kind, n_layers: usize, n_heads: usize) -> Vec<HeadSums> {
     let n = 12;
     let shape = Shape { n_heads, n_kv_heads: n_heads, n_queries: n, n_keys: n, d_head: 0, d_value: 0 };
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let mut row = |head: usize, query: usize| -> Vec<f32> {
         let n_seen = if kind == Kind::Decoder { query + 1 } else { n };
         let raw = (0..n).map(|key| match head % 4 {
@@ -120,11 +122,11 @@ pub fn everything() -> Recording {
         sinks: Some(vec![0.5, -1.0, 0.0, 2.0]),
         ..plain(2, Visibility::CAUSAL)
     };
-    let table = Random(9).numbers(4 * 5, 1.0);
+    let table = Random::new(9).numbers(4 * 5, 1.0);
     let relative =
         Scoring { bias: Bias::Relative { first: -2, table, n_offsets: 5 }, scale: 1.0, ..plain(2, Visibility::FULL) };
     let offset = Scoring { query_offset: 2, ..plain(2, Visibility { before: Some(3), after: Some(0) }) };
-    let mut dense = Random(5).numbers(2 * 2 * 5 * 7, 0.5); // [2 items, 2 heads, 5, 7]
+    let mut dense = Random::new(5).numbers(2 * 2 * 5 * 7, 0.5); // [2 items, 2 heads, 5, 7]
     dense.iter_mut().for_each(|weight| *weight = weight.abs() / 3.5);
     let layers = vec![
         factored(Kind::Encoder, 0, shape(4, 4, 7, 7, 3), capped, &items, 1),

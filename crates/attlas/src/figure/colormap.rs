@@ -1,11 +1,14 @@
 //! Colour maps: perceptually uniform and colour-blind safe ones only.
 
+use serde::Deserialize;
+
 use super::marks::Rgb;
 use super::scale::LAST;
 use crate::Quantity;
 
 /// A sequence of colours from 0 to 1, perceptually uniform, readable with colour-vision deficiency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Colormap {
     /// Violet, green, yellow (van der Walt and Smith 2015).
     #[default]

@@ -40,7 +40,8 @@ impl Default for Style {
 }
 
 /// The ground a figure is drawn on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Theme {
     /// Dark ink on white.
     #[default]
@@ -119,7 +120,8 @@ impl Theme {
 }
 
 /// How a number becomes a place in the colour map. With numbers of either sign, each side is as said here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scale {
     /// In proportion, from 0 to the largest weight.
     #[default]
@@ -145,7 +147,8 @@ impl Scale {
 }
 
 /// Whether all panels of a figure share one colour scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PanelScale {
     /// One scale for all panels: colours compare across panels.
     #[default]

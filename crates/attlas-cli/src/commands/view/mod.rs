@@ -2,7 +2,6 @@
 
 mod browser;
 
-use std::ffi::OsStr;
 use std::io::{IsTerminal, Write, stderr};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -77,21 +76,7 @@ struct Material {
 pub fn run(arguments: &ViewServerArguments, signals: &Watch, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     let Material { files, folders, text } = Material::read(&arguments.material)?;
     let models = models(arguments)?;
-    let run = match text {
-        Some(text) => {
-            let target = arguments.target.as_deref().map(|raw| read_text(raw, "--target")).transpose()?;
-            Some(RunAsk { text, target, model: 0, max_tokens: arguments.max_tokens })
-        }
-        None => {
-            let given = [(arguments.target.is_some(), "--target"), (arguments.max_tokens.is_some(), "--max-tokens")];
-            if let Some((_, option)) = given.into_iter().find(|(is_given, _)| *is_given) {
-                return Err(Failure::Usage(format!(
-                    "{option} is for a TEXT, and none was given; the page asks for its own"
-                )));
-            }
-            None
-        }
-    };
+    let run = first_run(arguments, text)?;
     let effects = arguments.effects.as_deref().map(|path| match files.first() {
         Some(first) => head_effects(path, &Recording::open(first)?),
         None => Err(Failure::Usage("--effects is of a recording's heads, and no recording was given".into())),
@@ -115,13 +100,33 @@ pub fn run(arguments: &ViewServerArguments, signals: &Watch, terminal: &mut Term
     }
     writeln!(terminal, "{}", terminal.bold(&server.url()))?;
     terminal.flush()?;
-    remark("the page opens at this address and nowhere else; Ctrl-C ends it");
+    remark(match arguments.host.is_loopback() {
+        true => "the page opens at this address and nowhere else; Ctrl-C ends it",
+        false => {
+            "the page opens at this address, and for other machines at one that they reach this one by; Ctrl-C ends it"
+        }
+    });
     signals.keep();
     if !arguments.no_open && stderr().is_terminal() {
         browser::open(&server.url_for_once()?);
     }
     server.serve(|| signals.noted().is_some())?;
     Ok(signals.noted().map_or(Outcome::Done, Outcome::Stopped))
+}
+
+/// The run that is begun at once: that of the text.
+fn first_run(arguments: &ViewServerArguments, text: Option<String>) -> Result<Option<RunAsk>, Failure> {
+    if let Some(text) = text {
+        let target = arguments.target.as_deref().map(|raw| read_text(raw, "--target")).transpose()?;
+        return Ok(Some(RunAsk { text, target, model: 0, max_tokens: arguments.max_tokens }));
+    }
+    let given = [(arguments.target.is_some(), "--target"), (arguments.max_tokens.is_some(), "--max-tokens")];
+    match given.into_iter().find(|(is_given, _)| *is_given) {
+        Some((_, option)) => {
+            Err(Failure::Usage(format!("{option} is for a TEXT, and none was given; the page asks for its own")))
+        }
+        None => Ok(None),
+    }
 }
 
 impl Material {
@@ -143,15 +148,11 @@ impl Material {
                     word.to_string_lossy()
                 )));
             } else {
-                material.text = Some(text_of(word)?);
+                material.text = Some(read_text(word, "TEXT")?);
             }
         }
         Ok(material)
     }
-}
-
-fn text_of(word: &OsStr) -> Result<String, Failure> {
-    read_text(word, "TEXT")
 }
 
 /// Says what a folder lacks.
@@ -177,8 +178,9 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
 fn models(arguments: &ViewServerArguments) -> Result<Vec<Choice>, Failure> {
     let place = model_place(&arguments.model)?;
     let name = arguments.model.model.as_ref().map_or(EMBEDDED.to_owned(), |model| last_part(model));
+    let told = arguments.host.is_loopback(); // where a model lies is nothing for other machines
     let first = ModelArguments { model: place, revision: None, ..arguments.model.clone() };
-    let mut models = vec![choice(name, first)];
+    let mut models = vec![Choice { place: arguments.model.named().filter(|_| told), ..choice(name, first) }];
     if let Some(folder) = &arguments.models {
         let failed = |error| Failure::Input(format!("--models {}: {error}", folder.display()));
         let found = models_in(folder).map_err(failed)?;
@@ -188,16 +190,16 @@ fn models(arguments: &ViewServerArguments) -> Result<Vec<Choice>, Failure> {
                 folder.display()
             ));
         }
-        models.extend(
-            found.into_iter().map(|path| {
-                choice(last_part(&path), ModelArguments { model: Some(path), ..ModelArguments::default() })
-            }),
-        );
+        models.extend(found.into_iter().map(|path| {
+            let name = last_part(&path);
+            let arguments = ModelArguments { model: Some(path), ..ModelArguments::default() };
+            Choice { place: arguments.named().filter(|_| told), ..choice(name, arguments) }
+        }));
     }
     Ok(models)
 }
 
-/// A model that can be chosen; whoever chooses it is told its name, and not where it lies.
+/// A model that can be chosen; whoever chooses it is told its name, and not where it lies, also where it cannot be loaded.
 fn choice(name: String, arguments: ModelArguments) -> Choice {
     let said = printable(&name);
     let load = move || {
@@ -207,7 +209,7 @@ fn choice(name: String, arguments: ModelArguments) -> Choice {
         }
         load_model(&arguments).map_err(|failure| without_place(&failure.to_string(), path, &said))
     };
-    Choice { name, load: Box::new(load) }
+    Choice { name, place: None, load: Box::new(load) }
 }
 
 /// The last part of a path; of `.` and the like, that of the folder it stands for.
@@ -247,7 +249,7 @@ mod tests {
     #[test]
     fn a_model_is_named_by_its_last_part_and_what_is_said_of_it_holds_no_place() {
         let gone = Path::new("/home/me/secret/gpt2");
-        let Choice { name, load } =
+        let Choice { name, load, .. } =
             choice(last_part(gone), ModelArguments { model: Some(gone.into()), ..ModelArguments::default() });
         assert_eq!(name, "gpt2");
         assert_eq!(load().err().as_deref(), Some("gpt2 is not there any more"));

@@ -38,7 +38,8 @@ class Sample:
         if tensor.shape[-1] != n_heads * width or tensor.numel() != n_texts * self.n_tokens * n_heads * width:
             return False
         whole = tensor.detach().reshape(-1, n_heads, width)
-        orders = (whole.unflatten(0, (n_texts, self.n_tokens)), whole.unflatten(0, (self.n_tokens, n_texts)).transpose(0, 1))
+        texts_first = whole.reshape(n_texts, self.n_tokens, n_heads, width)
+        orders = (texts_first, whole.reshape(self.n_tokens, n_texts, n_heads, width).transpose(0, 1))
         wanted = self.numbers.to(tensor.dtype).nan_to_num()
         return any(torch.equal(order[:, torch.as_tensor(self.rows)].cpu().nan_to_num(), wanted) for order in orders)
 
@@ -70,7 +71,7 @@ class Doubt:
         if reading is Reading.HEADS_TO_HEADS:
             return context
         n_texts, n_heads = context.shape[:2]
-        heads_first = context.flatten(0, 1).unflatten(0, (n_heads, n_texts)) if self.is_joined else context
+        heads_first = context.reshape(n_heads, n_texts, *context.shape[2:]) if self.is_joined else context
         return heads_first.permute(1, 2, 0, 3)
 
 
