@@ -56,7 +56,8 @@ impl Finish<'_> {
     /// When these are not `[n, d_in]` and `[n, d_out]`, or the bias is not `[d_out]`.
     pub(crate) fn n_rows(&self, [d_in, d_out]: [usize; 2], input: &[f32], output: &[f32]) -> usize {
         let n = output.len() / d_out.max(1);
-        assert!(output.len() == n * d_out && input.len() == n * d_in, "{n} rows of {d_in} and of {d_out} numbers");
+        let is_whole = output.len() == n * d_out && Some(input.len()) == n.checked_mul(d_in);
+        assert!(is_whole, "{n} rows of {d_in} and of {d_out} numbers");
         if let Some(bias) = self.bias {
             assert_eq!(bias.len(), d_out, "a bias for each output");
         }

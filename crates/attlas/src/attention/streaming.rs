@@ -117,8 +117,8 @@ pub fn attend_with(instructions: Instructions, inputs: &Inputs<'_>, outputs: &mu
 fn check_lengths(inputs: &Inputs<'_>, outputs: &Outputs<'_>) {
     let shape = inputs.shape;
     let check = |name: &str, length: usize, sizes: [usize; 3]| {
-        let wanted = sizes.iter().product::<usize>();
-        assert!(length == wanted, "{name} has {length} numbers, but its shape {sizes:?} needs {wanted}");
+        let wanted = sizes.iter().try_fold(1_usize, |n, size| n.checked_mul(*size));
+        assert!(Some(length) == wanted, "{name} has {length} numbers, but its shape is {sizes:?}");
     };
     check("queries", inputs.queries.len(), [shape.n_heads, shape.n_queries, shape.d_head]);
     check("keys", inputs.keys.len(), [shape.n_kv_heads, shape.n_keys, shape.d_head]);
