@@ -201,6 +201,14 @@ fn parts_that_are_stored_in_different_ways_lie_one_above_the_other() {
 }
 
 #[test]
+#[should_panic(expected = "columns 0..16 in part")]
+fn columns_that_end_within_a_group_are_refused() {
+    let (strip, of_columns) = (vec![0; STRIP * Code::Q4K.row_bytes(256)], &mut [0.0; 16 * STRIP]);
+    let widen = Widen { code: Code::Q4K, strip: &strip, columns: 0..16, of_columns };
+    dispatch::run(Instructions::Portable, widen);
+}
+
+#[test]
 fn numbers_by_hand() {
     // binary16: 1.5, −2, the smallest subnormal number
     let widened = |code: Code, bytes: &[u8], d_in: usize| {
