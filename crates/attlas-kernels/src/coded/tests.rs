@@ -244,4 +244,11 @@ fn numbers_by_hand() {
     block[..3].copy_from_slice(&[0x00, 0x38, 0xf0]);
     let row = widened(Code::Q4_0, &block, 32).unwrap();
     assert_eq!((row[0], row[1], row[16]), (-4.0, 0.0, 3.5));
+    // a zero of 255 makes an infinite number where one of 15 makes none; NF4's largest number is 1
+    let of_scale = |scale: f32, rest: &[u8]| [&scale.to_le_bytes()[..], rest].concat();
+    let mut rest = [0; 17];
+    rest[0] = 255;
+    assert_eq!(widened(Code::Int4, &of_scale(f32::MAX / 100.0, &rest), 32), None);
+    let row = widened(Code::Nf4, &of_scale(f32::MAX, &[0xff; 32]), 64).unwrap();
+    assert_eq!(row[0], f32::MAX);
 }
