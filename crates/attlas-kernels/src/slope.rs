@@ -1,6 +1,6 @@
 //! What goes back through non-linearities and gates, element by element.
 
-use crate::activation::{Activation, Gate, MAX_LANES};
+use crate::activation::{Activation, Gate, MAX_LANES, check_halves};
 use crate::dispatch::{Instructions, Task, run};
 use crate::functions::{erf, exp, sigmoid, tanh};
 use crate::vector::Vector;
@@ -145,7 +145,7 @@ impl Gate {
     /// When the lengths do not fit.
     pub fn go_back(self, slope: Slope, both: &[f32], gradient: &[f32], d_both: &mut [f32], width: usize) {
         assert_eq!(both.len(), d_both.len(), "a gradient has the length of its inputs");
-        assert_eq!(both.len(), 2 * gradient.len(), "a gate joins two halves");
+        check_halves(both, gradient, width);
         run(Instructions::best(), GateBack { gate: self, slope, both, gradient, d_both, width });
     }
 
