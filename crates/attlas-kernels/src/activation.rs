@@ -2,7 +2,7 @@
 
 use crate::dispatch::{Instructions, Task, run};
 use crate::functions::{gelu, gelu_tanh, sigmoid, tanh};
-use crate::vector::Vector;
+use crate::vector::{MAX_LANES, Vector};
 
 /// A non-linearity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,9 +120,6 @@ impl Task for Apply<'_> {
         rest.copy_from_slice(&last[..rest.len()]);
     }
 }
-
-/// Lanes of the widest register.
-pub(crate) const MAX_LANES: usize = 16;
 
 impl Gate {
     /// `output = gate · up`, where a row of `both` is the gate's columns, then the others.

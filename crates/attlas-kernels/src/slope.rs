@@ -1,9 +1,9 @@
 //! What goes back through non-linearities and gates, element by element.
 
-use crate::activation::{Activation, Gate, MAX_LANES, check_halves};
+use crate::activation::{Activation, Gate, check_halves};
 use crate::dispatch::{Instructions, Task, run};
 use crate::functions::{erf, exp, sigmoid, tanh};
-use crate::vector::Vector;
+use crate::vector::{MAX_LANES, Vector};
 
 /// What a non-linearity multiplies by what comes back through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

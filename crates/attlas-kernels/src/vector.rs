@@ -16,7 +16,12 @@ pub use x86::{Avx2, Avx512};
 /// Whoever makes one (with [`splat`](Vector::splat) or [`load`](Vector::load)) vouches that the processor has the
 /// instructions; a value is the proof, so arithmetic on values is safe. Every method is inlined into a caller
 /// that was compiled for those instructions (see `dispatch`).
-pub trait Vector: Copy {
+///
+/// # Safety
+/// The methods read and write as many numbers as [`LANES`](Vector::LANES) says, and the sizes are those that room is made
+/// for: `LANES` divides [`MAX_LANES`], a tile is at most [`MAX_ROWS`] high and [`MAX_WIDTH`] lanes wide, and whole tiles
+/// fill [`MAX_WIDTH`].
+pub unsafe trait Vector: Copy {
     /// Numbers in a register.
     const LANES: usize;
     /// Rows of the micro-kernel's tile, 6 or 8: with the columns, as many sums as the registers hold beside operands.
@@ -163,7 +168,7 @@ pub trait Vector: Copy {
         }
     }
 
-    /// 2 to the power of each lane: relative error below 1.2e-7, exactly 0 below 2⁻¹²⁷, NaN stays NaN.
+    /// 2 to the power of each lane: relative error below 1.2e-7, exactly 0 for lanes below −126.5, NaN stays NaN.
     /// Lanes must stay below 127.
     #[inline(always)]
     fn exp2(self) -> Self {
@@ -176,6 +181,13 @@ pub trait Vector: Copy {
     }
 }
 
+/// Lanes of the widest register.
+pub const MAX_LANES: usize = 16;
+/// Lanes across the widest tile: three of these registers.
+pub const MAX_WIDTH: usize = 3 * MAX_LANES;
+/// Rows of the highest tile.
+pub const MAX_ROWS: usize = 8;
+
 /// Numbers along a side of what [`Vector::transpose`] turns.
 pub const SQUARE: usize = 8;
 
@@ -186,7 +198,7 @@ const EXP2: [f32; 7] =
 /// Added to a number, it leaves the nearest integer plus 127 (an exponent's bias) in the low bits of the sum.
 pub const ROUND: f32 = 12_582_912.0 + 127.0;
 
-/// Below this, 2^x is 0 here.
+/// Lanes below this are taken for it; its power is 0 here.
 const EXP2_FLOOR: f32 = -127.0;
 
 /// `Σ c_i · x^i`, by Horner's rule.

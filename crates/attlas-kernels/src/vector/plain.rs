@@ -1,6 +1,6 @@
 //! Registers in plain Rust.
 
-use super::Vector;
+use super::{MAX_LANES, MAX_ROWS, MAX_WIDTH, Vector};
 use crate::dispatch::Task;
 
 /// `N` lanes in plain Rust, with a tile of `ROWS` × `COLUMNS` registers.
@@ -24,11 +24,21 @@ impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Lanes<N, ROWS, COL
     }
 }
 
-impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Vector for Lanes<N, ROWS, COLUMNS> {
-    const LANES: usize = N;
-    const TILE_ROWS: usize = ROWS;
-    const TILE_COLUMNS: usize = COLUMNS;
-    const PANEL_TILES: usize = 48 / (N * COLUMNS);
+// SAFETY: arrays of `N` numbers are read and written; other sizes do not compile.
+unsafe impl<const N: usize, const ROWS: usize, const COLUMNS: usize> Vector for Lanes<N, ROWS, COLUMNS> {
+    const LANES: usize = {
+        assert!(MAX_LANES.is_multiple_of(N));
+        N
+    };
+    const TILE_ROWS: usize = {
+        assert!(ROWS == 6 || ROWS == MAX_ROWS);
+        ROWS
+    };
+    const TILE_COLUMNS: usize = {
+        assert!(MAX_WIDTH.is_multiple_of(N * COLUMNS));
+        COLUMNS
+    };
+    const PANEL_TILES: usize = MAX_WIDTH / (N * COLUMNS);
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {

@@ -154,7 +154,8 @@ unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_strid
     }
 }
 
-impl Vector for Avx2 {
+// SAFETY: intrinsics of eight lanes; a tile of 6 rows and 16 lanes, of which three are 48.
+unsafe impl Vector for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6; // 6 × 2 sums + 2 + 1 of 16 registers; 4 × 3 + 3 + 1 would spill
     const TILE_COLUMNS: usize = 2;
@@ -236,7 +237,8 @@ impl Vector for Avx2 {
     }
 }
 
-impl Vector for Avx512 {
+// SAFETY: intrinsics of sixteen lanes; a tile of 8 rows and 48 lanes.
+unsafe impl Vector for Avx512 {
     const LANES: usize = 16;
     const TILE_ROWS: usize = 8; // 8 × 3 sums + 3 + 1 of 32 registers
     const TILE_COLUMNS: usize = 3;

@@ -34,8 +34,6 @@ use group::{Group, Lse};
 use overview::TileRows;
 use rule::{About, Rule};
 
-/// The most queries in a block: three registers of 16.
-const MAX_WIDTH: usize = 48;
 /// Queries that share each block of keys while it is in the cache.
 const GROUP_ROWS: usize = 192;
 /// Multiply–adds below which starting threads costs more than it saves (about 20 µs of work).

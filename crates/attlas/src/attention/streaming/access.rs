@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use super::block::{Block, Head};
 use super::group::{Lse, key_block};
 use super::rule::{About, Rule};
-use super::{MAX_WIDTH, SEQUENTIAL_BELOW, Shared, stream};
+use super::{SEQUENTIAL_BELOW, Shared, stream};
 use crate::{MaskView, Pooled, Pooling, Scoring};
 use attlas_kernels::Instructions;
 use attlas_kernels::dispatch::{self, Task};
-use attlas_kernels::vector::Vector;
+use attlas_kernels::vector::{MAX_WIDTH, Vector};
 use attlas_kernels::{Carver, SCRATCH, turn};
 
 /// A log-sum-exp beyond this, either side of 0, is that of a head whose scores f32 cannot tell apart well enough: next to

@@ -3,11 +3,11 @@
 use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
+use super::Shared;
 use super::block::{Block, Head};
 use super::overview::{LaneTiles, TileRows, Tiles};
-use super::{MAX_WIDTH, Shared};
 use attlas_kernels::dispatch::{Task, block_rows};
-use attlas_kernels::vector::Vector;
+use attlas_kernels::vector::{MAX_WIDTH, Vector};
 use attlas_kernels::{Carver, SCRATCH, turn};
 
 /// Numbers of a block of keys that stay in the first-level cache beside scores and queries.
