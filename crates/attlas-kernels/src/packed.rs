@@ -190,9 +190,7 @@ impl Packed {
         };
         threads.each(n.saturating_mul(d_in).saturating_mul(d_out), n_pieces, run);
     }
-}
 
-impl Packed {
     /// [`multiply`](Packed::multiply) with chosen precision; exactly where that cannot be had, or numbers do not allow it
     /// ([`Precision`] says which).
     ///

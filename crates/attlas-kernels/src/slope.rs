@@ -2,7 +2,7 @@
 
 use crate::activation::{Activation, Gate, check_halves};
 use crate::dispatch::{Instructions, Task, run};
-use crate::functions::{erf, exp, sigmoid, tanh};
+use crate::functions::{exp, normal, sigmoid, steep, tanh};
 use crate::vector::{MAX_LANES, Vector};
 
 /// What a non-linearity multiplies by what comes back through it.
@@ -84,20 +84,6 @@ fn derivative<V: Vector>(activation: Activation, x: V) -> V {
             }
         }
     }
-}
-
-/// The normal distribution `Φ(x)`.
-#[inline(always)]
-fn normal<V: Vector>(x: V) -> V {
-    // SAFETY: `x` proves the instructions.
-    unsafe { erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2))).add(V::splat(1.0)).mul(V::splat(0.5)) }
-}
-
-/// `2 √(2/π) (x + 0.044715 x³)`.
-#[inline(always)]
-fn steep<V: Vector>(x: V) -> V {
-    // SAFETY: `x` proves the instructions.
-    unsafe { x.mul(x).mul(x).mul_add(V::splat(0.044_715), x).mul(V::splat(2.0 * 0.797_884_6)) }
 }
 
 impl Activation {
