@@ -281,8 +281,9 @@ mod tests {
             n_keys,
             needs_f64: false,
         };
-        for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
-            let tile = map.tile_with(instructions, 3..60, 11..199);
+        let sets = Instructions::ALL.into_iter().filter(|choice| choice.available());
+        for (instructions, needs_f64) in sets.flat_map(|set| [(set, false), (set, true)]) {
+            let tile = Recorded { needs_f64, ..map }.tile_with(instructions, 3..60, 11..199);
             for (index, weight) in tile.iter().enumerate() {
                 let (query, key) = (3 + index / 188, 11 + index % 188);
                 let row = |numbers: &[f32], at: usize| numbers[at * d_head..][..d_head].to_vec();
@@ -292,7 +293,7 @@ mod tests {
                 let wanted = if seen { (dot / 5.0_f64.sqrt() - 3.0).exp() } else { 0.0 };
                 assert!(
                     (f64::from(*weight) - wanted).abs() <= 1e-6 * wanted.max(1.0),
-                    "{instructions:?} {query} {key}"
+                    "{instructions:?} {needs_f64} {query} {key}"
                 );
             }
         }
