@@ -298,18 +298,7 @@ impl Task for Piece<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Numbers in −1 ..= 1 that look random.
-    fn numbers(n: usize, seed: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
-    }
-
-    fn sets() -> Vec<Instructions> {
-        let mut sets: Vec<Instructions> = Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
-        #[cfg(debug_assertions)]
-        sets.push(Instructions::Wide);
-        sets
-    }
+    use crate::tried::{numbers, sets};
 
     #[test]
     #[should_panic(expected = "matrix needs as many values")]

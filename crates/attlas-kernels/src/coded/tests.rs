@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::packed::Packed;
+use crate::tried::sets;
 
 /// Bytes of rows that look random; every binary16 and scale in them is finite.
 fn stored(code: Code, d_out: usize, d_in: usize) -> Vec<u8> {
@@ -61,9 +62,7 @@ fn coded(code: Code, d_out: usize, d_in: usize) -> Coded {
 
 #[test]
 fn products_are_those_of_an_f32_copy_bit_by_bit() {
-    let mut sets: Vec<Instructions> = Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
-    #[cfg(debug_assertions)]
-    sets.push(Instructions::Wide);
+    let sets = sets();
     for code in Code::ALL {
         let more_rows = if code == Code::Bf16 { ROWS + 5 } else { 2 };
         for (n, d_out, blocks) in [(1, 1, 1), (1, 80, 2), (3, 50, 2), (9, 17, 1), (more_rows, 3, 2)] {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::block::{Block, Head};
+use super::block::{Block, Head, in_two};
 use super::group::{Lse, key_block};
 use super::rule::{About, Rule};
 use super::{SEQUENTIAL_BELOW, Shared, stream};
@@ -224,11 +224,7 @@ impl TileRows<'_> {
         let mut log_sums = [f32::INFINITY; MAX_WIDTH]; // [width]
         let mut rests = [0.0; MAX_WIDTH]; // [width]
         for (lane, row) in self.rows.clone().enumerate() {
-            let log_sum = self.lse[row] * LOG2_E;
-            if log_sum != f64::NEG_INFINITY {
-                log_sums[lane] = log_sum as f32;
-                rests[lane] = (log_sum - f64::from(log_sum as f32)) as f32;
-            }
+            (log_sums[lane], rests[lane]) = in_two(self.lse[row] * LOG2_E);
         }
         (log_sums, rests)
     }

@@ -265,6 +265,15 @@ impl Block<'_> {
     }
 }
 
+/// A log-sum-exp in powers of two as two numbers that add up to it; ∞ and 0 where a row sees no key, whose weights are 0 then.
+pub(super) fn in_two(log_sum: f64) -> (f32, f32) {
+    if log_sum == f64::NEG_INFINITY {
+        return (f32::INFINITY, 0.0);
+    }
+    let first = log_sum as f32;
+    (first, (log_sum - f64::from(first)) as f32)
+}
+
 /// `numbers[row][lane] ·= factors[lane]`. Shape `[n_rows, C · LANES]`.
 ///
 /// # Safety
