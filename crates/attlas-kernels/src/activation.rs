@@ -2,7 +2,7 @@
 
 use crate::dispatch::{Instructions, Task, run};
 use crate::functions::{gelu, gelu_tanh, sigmoid, tanh};
-use crate::vector::Vector;
+use crate::vector::{MAX_LANES, Vector};
 
 /// A non-linearity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,14 +121,15 @@ impl Task for Apply<'_> {
     }
 }
 
-/// Lanes of the widest register.
-pub(crate) const MAX_LANES: usize = 16;
-
 impl Gate {
     /// `output = gate · up`, where a row of `both` is the gate's columns, then the others.
     ///
     /// Shapes `[n, 2 · width]` and `[n, width]`.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
     pub fn apply(self, both: &[f32], output: &mut [f32], width: usize) {
+        check_halves(both, output, width);
         run(Instructions::best(), Gated { gate: self, both, output, width });
     }
 
@@ -147,6 +148,12 @@ impl Gate {
             }
         }
     }
+}
+
+/// Refuses `both` that are not the two halves of `one`, or not rows of that width.
+pub(crate) fn check_halves(both: &[f32], one: &[f32], width: usize) {
+    let is_whole = both.len() / 2 == one.len() && both.len().is_multiple_of(2) && one.len().is_multiple_of(width);
+    assert!(is_whole, "{} numbers of a gate's two halves, {} of one, {width} a row", both.len(), one.len());
 }
 
 /// A gate's rows.
@@ -230,6 +237,12 @@ pub(crate) mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "30 numbers of a gate's two halves, 14 of one, 5 a row")]
+    fn a_gate_with_less_room_than_rows_is_refused() {
+        Gate::Of(Activation::Silu).apply(&[1.0; 30], &mut [0.0; 14], 5);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::vector::{Portable, Vector};
 /// The instructions that a kernel can be run with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instructions {
-    /// AVX-512 (F, BW, DQ and VL, which come together but in one processor of 2016): 16 numbers at once.
+    /// AVX-512 (F, BW, DQ and VL, which come together but in Xeon Phi): 16 numbers at once.
     Avx512,
     /// AVX2 with fused multiply–add: 8 numbers at once.
     Avx2,

@@ -1,9 +1,8 @@
 //! The exponential of many numbers.
 
-use crate::activation::MAX_LANES;
 use crate::dispatch::{Instructions, Task, run};
 use crate::functions::exp;
-use crate::vector::Vector;
+use crate::vector::{MAX_LANES, Vector};
 
 /// Each number `x` becomes `e^(x − largest)`; of a number that is less by 87 or more, what it is there, 1e-38. NaN stays NaN.
 pub fn exponentials(values: &mut [f32], largest: f32) {

@@ -94,21 +94,27 @@ pub fn erf<V: Vector>(x: V) -> V {
 /// `x · Φ(x)`, exact (Hendrycks & Gimpel 2016).
 #[inline(always)]
 pub fn gelu<V: Vector>(x: V) -> V {
+    x.mul(normal(x))
+}
+
+/// The normal distribution `Φ(x)`.
+#[inline(always)]
+pub fn normal<V: Vector>(x: V) -> V {
     // SAFETY: `x` proves the instructions.
-    unsafe {
-        let both = erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2))).add(V::splat(1.0));
-        x.mul(V::splat(0.5)).mul(both)
-    }
+    unsafe { erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2))).add(V::splat(1.0)).mul(V::splat(0.5)) }
 }
 
 /// `x · ½ (1 + tanh(√(2/π) (x + 0.044715 x³)))`, computed as `x · sigmoid(2 √(2/π) (x + 0.044715 x³))`.
 #[inline(always)]
 pub fn gelu_tanh<V: Vector>(x: V) -> V {
+    x.mul(sigmoid(steep(x)))
+}
+
+/// What [`gelu_tanh`] takes the sigmoid of: `2 √(2/π) (x + 0.044715 x³)`.
+#[inline(always)]
+pub fn steep<V: Vector>(x: V) -> V {
     // SAFETY: `x` proves the instructions.
-    unsafe {
-        let cubic = x.mul(x).mul(x).mul_add(V::splat(0.044_715), x);
-        x.mul(sigmoid(cubic.mul(V::splat(2.0 * 0.797_884_6))))
-    }
+    unsafe { x.mul(x).mul(x).mul_add(V::splat(0.044_715), x).mul(V::splat(2.0 * 0.797_884_6)) }
 }
 
 #[cfg(test)]

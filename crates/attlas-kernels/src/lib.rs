@@ -26,6 +26,8 @@ mod shared;
 mod slope;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
+#[cfg(test)]
+mod tried;
 pub mod vector;
 
 pub use activation::{Activation, Gate};

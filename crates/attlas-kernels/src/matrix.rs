@@ -30,7 +30,8 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// When there are not exactly as many values.
     pub fn new(values: &'a [f32], n_rows: usize, n_columns: usize) -> Matrix<'a> {
-        assert_eq!(values.len(), n_rows * n_columns, "a {n_rows} × {n_columns} matrix needs as many values");
+        let n_values = n_rows.checked_mul(n_columns);
+        assert_eq!(Some(values.len()), n_values, "a {n_rows} × {n_columns} matrix needs as many values");
         Matrix { values, n_rows, n_columns, row_stride: n_columns, column_stride: 1 }
     }
 
@@ -104,7 +105,7 @@ pub fn reference(left: Matrix<'_>, right: Matrix<'_>, onto: Onto, output: &mut [
 /// Refuses shapes that do not fit.
 fn check(left: Matrix<'_>, right: Matrix<'_>, output: &[f32]) {
     assert_eq!(left.n_columns, right.n_rows, "inner sizes of a matrix product");
-    assert_eq!(output.len(), left.n_rows * right.n_columns, "output size of a matrix product");
+    assert_eq!(Some(output.len()), left.n_rows.checked_mul(right.n_columns), "output size of a matrix product");
 }
 
 /// `output = left · right`, or `output += left · right`.
@@ -297,17 +298,12 @@ impl Task for Piece<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tried::{numbers, sets};
 
-    /// Numbers in −1 ..= 1 that look random.
-    fn numbers(n: usize, seed: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
-    }
-
-    fn sets() -> Vec<Instructions> {
-        let mut sets: Vec<Instructions> = Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
-        #[cfg(debug_assertions)]
-        sets.push(Instructions::Wide);
-        sets
+    #[test]
+    #[should_panic(expected = "matrix needs as many values")]
+    fn rows_and_columns_whose_product_overflows_to_the_length_are_refused() {
+        let _ = Matrix::new(&[], usize::MAX / 2 + 1, 2);
     }
 
     #[test]

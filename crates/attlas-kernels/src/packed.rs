@@ -56,7 +56,8 @@ impl Finish<'_> {
     /// When these are not `[n, d_in]` and `[n, d_out]`, or the bias is not `[d_out]`.
     pub(crate) fn n_rows(&self, [d_in, d_out]: [usize; 2], input: &[f32], output: &[f32]) -> usize {
         let n = output.len() / d_out.max(1);
-        assert!(output.len() == n * d_out && input.len() == n * d_in, "{n} rows of {d_in} and of {d_out} numbers");
+        let is_whole = output.len() == n * d_out && Some(input.len()) == n.checked_mul(d_in);
+        assert!(is_whole, "{n} rows of {d_in} and of {d_out} numbers");
         if let Some(bias) = self.bias {
             assert_eq!(bias.len(), d_out, "a bias for each output");
         }
@@ -189,9 +190,7 @@ impl Packed {
         };
         threads.each(n.saturating_mul(d_in).saturating_mul(d_out), n_pieces, run);
     }
-}
 
-impl Packed {
     /// [`multiply`](Packed::multiply) with chosen precision; exactly where that cannot be had, or numbers do not allow it
     /// ([`Precision`] says which).
     ///
@@ -298,18 +297,7 @@ impl Task for Piece<'_> {
 mod tests {
     use super::*;
     use crate::matrix::reference;
-
-    /// Numbers in −1 ..= 1 that look random.
-    fn numbers(n: usize, seed: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
-    }
-
-    fn sets() -> Vec<Instructions> {
-        let mut sets: Vec<Instructions> = Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
-        #[cfg(debug_assertions)]
-        sets.push(Instructions::Wide);
-        sets
-    }
+    use crate::tried::{numbers, sets};
 
     #[test]
     fn every_instruction_set_agrees_with_the_definition_and_finishes_what_it_computes() {

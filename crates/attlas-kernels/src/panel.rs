@@ -6,12 +6,7 @@ use crate::activation::Activation;
 use crate::dispatch::Task;
 use crate::matrix::{Matrix, Onto};
 use crate::product::{Operands, Store, ahead, product};
-use crate::vector::{SQUARE, Vector};
-
-/// Columns of the widest tile: three registers of 16.
-const MAX_WIDTH: usize = 48;
-/// Rows of the highest tile.
-const MAX_ROWS: usize = 8;
+use crate::vector::{MAX_ROWS, MAX_WIDTH, SQUARE, Vector};
 
 /// How many numbers before it reads them the first tile asks for them.
 const DISTANCE: usize = 4096;

@@ -62,8 +62,9 @@ impl<const C: usize> Task for Product<'_, C> {
         if n_rows == 0 {
             return;
         }
-        assert!(right.len() >= n_inner * width && out.len() >= n_rows * width);
-        assert!(left.reaches(n_rows, n_inner));
+        // by division: a product of sizes that overflows would pass
+        assert!(right.len() / width >= n_inner && out.len() / width >= n_rows, "a product beyond its slices");
+        assert!(left.reaches(n_rows, n_inner), "a product beyond its left factor");
         let operands = Operands {
             left: left.numbers.as_ptr(),
             row_stride: left.row_stride,
@@ -83,8 +84,13 @@ impl<const C: usize> Task for Product<'_, C> {
 
 impl Left<'_> {
     /// Whether all of `n_rows` rows of `n_inner` numbers lie in the slice.
-    pub(crate) fn reaches(self, n_rows: usize, n_inner: usize) -> bool {
-        n_inner == 0 || self.numbers.len() > (n_rows - 1) * self.row_stride + (n_inner - 1) * self.inner_stride
+    fn reaches(self, n_rows: usize, n_inner: usize) -> bool {
+        if n_rows == 0 || n_inner == 0 {
+            return true;
+        }
+        let (row, inner) = ((n_rows - 1).checked_mul(self.row_stride), (n_inner - 1).checked_mul(self.inner_stride));
+        let last = row.zip(inner).and_then(|(row, inner)| row.checked_add(inner));
+        last.is_some_and(|last| last < self.numbers.len())
     }
 }
 
@@ -207,5 +213,28 @@ unsafe fn tile<V: Vector, const R: usize, const C: usize, const AHEAD: u8>(opera
                 total.store(to);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::{Instructions, run};
+
+    #[test]
+    #[should_panic(expected = "a product beyond its slices")]
+    fn sizes_whose_product_overflows_are_refused() {
+        // times four lanes, 2⁶⁴
+        let (n_rows, n_inner) = (1, usize::MAX / 4 + 1);
+        let left = Left { numbers: &[1.0], row_stride: 0, inner_stride: 0 };
+        let product = Product::<1> { left, n_rows, n_inner, right: &[], out: &mut [0.0; 4], store: Store::Replace };
+        run(Instructions::Portable, product);
+    }
+
+    #[test]
+    fn strides_that_overflow_reach_no_number() {
+        let left = Left { numbers: &[1.0, 2.0], row_stride: usize::MAX / 2 + 1, inner_stride: 1 };
+        assert!(left.reaches(1, 2) && !left.reaches(1, 3) && !left.reaches(2, 1) && !left.reaches(3, 1));
+        assert!(left.reaches(3, 0) && left.reaches(0, 3));
     }
 }

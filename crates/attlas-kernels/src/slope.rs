@@ -1,9 +1,9 @@
 //! What goes back through non-linearities and gates, element by element.
 
-use crate::activation::{Activation, Gate, MAX_LANES};
+use crate::activation::{Activation, Gate, check_halves};
 use crate::dispatch::{Instructions, Task, run};
-use crate::functions::{erf, exp, sigmoid, tanh};
-use crate::vector::Vector;
+use crate::functions::{exp, normal, sigmoid, steep, tanh};
+use crate::vector::{MAX_LANES, Vector};
 
 /// What a non-linearity multiplies by what comes back through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,20 +86,6 @@ fn derivative<V: Vector>(activation: Activation, x: V) -> V {
     }
 }
 
-/// The normal distribution `Φ(x)`.
-#[inline(always)]
-fn normal<V: Vector>(x: V) -> V {
-    // SAFETY: `x` proves the instructions.
-    unsafe { erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2))).add(V::splat(1.0)).mul(V::splat(0.5)) }
-}
-
-/// `2 √(2/π) (x + 0.044715 x³)`.
-#[inline(always)]
-fn steep<V: Vector>(x: V) -> V {
-    // SAFETY: `x` proves the instructions.
-    unsafe { x.mul(x).mul(x).mul_add(V::splat(0.044_715), x).mul(V::splat(2.0 * 0.797_884_6)) }
-}
-
 impl Activation {
     /// Goes back through the non-linearity: `gradient` is multiplied by the slope at each of `inputs`.
     ///
@@ -145,7 +131,7 @@ impl Gate {
     /// When the lengths do not fit.
     pub fn go_back(self, slope: Slope, both: &[f32], gradient: &[f32], d_both: &mut [f32], width: usize) {
         assert_eq!(both.len(), d_both.len(), "a gradient has the length of its inputs");
-        assert_eq!(both.len(), 2 * gradient.len(), "a gate joins two halves");
+        check_halves(both, gradient, width);
         run(Instructions::best(), GateBack { gate: self, slope, both, gradient, d_both, width });
     }
 

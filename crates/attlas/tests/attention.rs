@@ -372,6 +372,29 @@ fn a_score_that_is_not_a_number_is_not_hidden() {
 }
 
 #[test]
+fn a_query_none_of_whose_scores_is_a_number_is_not_taken_for_one_that_sees_no_key() {
+    for sinks in [None, Some(vec![0.5])] {
+        let mut case = Case::square(20, 4, Visibility::CAUSAL, 11);
+        case.scoring.sinks = sinks;
+        case.pooling = Some(Pooling { rows: 20, columns: 1 });
+        case.queries[4 * 7] = f32::NAN;
+        let check = |name: &str, given: &Given| {
+            for query in 0..20 {
+                let context = &given.context[4 * query..][..4];
+                let are_none = [context[0], given.lse[query], given.pooled[0].sum[query] as f32].map(f32::is_nan);
+                assert_eq!(are_none, [query == 7; 3], "{name}, query {query}: {context:?}, {}", given.lse[query]);
+            }
+        };
+        check("reference", &case.run(reference::attend));
+        check("online", &case.run(online::attend));
+        for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
+            let given = case.run(|inputs, outputs| attend_with(instructions, inputs, outputs));
+            check(&format!("{instructions:?}"), &given);
+        }
+    }
+}
+
+#[test]
 fn parallel_runs_give_the_same_bytes_each_time() {
     let mut case = Case::square(700, 64, Visibility::CAUSAL, 12);
     case.pooling = Some(Pooling { rows: 9, columns: 9 });

@@ -187,11 +187,13 @@ impl Code {
                 lay_bits(1, bits >> layout.low, column, lane, high);
             }
         }
+        // what a scale is multiplied by at most: a zero is a byte, the tables' numbers are 1 at most
+        let largest = if self == Code::Int4 { 255.0 } else { 1.0 };
         let slots = factors.chunks_exact_mut(STRIP * layout.factor).zip(stored_factors.chunks_exact(layout.factor));
         slots.fold(true, |all, (slot, stored)| {
             all & match layout.factor {
                 2 => lay_half(stored, lane, slot),
-                _ => lay_scale(stored, 16.0, lane, slot),
+                _ => lay_scale(stored, largest, lane, slot),
             }
         })
     }

@@ -235,7 +235,7 @@ impl Code {
     /// The processor has the instructions of `V`.
     ///
     /// # Panics
-    /// When the strip does not have these columns, or `output` has no room for them.
+    /// When the strip does not have these columns, they begin or end elsewhere, or `output` has no room for them.
     #[inline(always)]
     pub(crate) unsafe fn widen<V: Vector>(
         self,
@@ -247,6 +247,9 @@ impl Code {
         if columns.is_empty() {
             return;
         }
+        // groups are written whole, so none may reach beyond the columns
+        let is_whole = columns.end.is_multiple_of(self.block().min(STRETCH));
+        assert!(columns.start.is_multiple_of(STRETCH) && is_whole, "columns {columns:?} in part");
         assert!(stride >= STRIP && output.len() >= (columns.len() - 1) * stride + STRIP);
         let to = To { start: output.as_mut_ptr(), stride };
         // SAFETY: the caller vouches for the instructions; `output` was measured, and what is read is cut out of `strip`.

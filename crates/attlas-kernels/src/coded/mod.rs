@@ -223,9 +223,7 @@ impl Coded {
         };
         threads.each(n.saturating_mul(d_in).saturating_mul(d_out), n_pieces, run);
     }
-}
 
-impl Coded {
     /// [`multiply`](Coded::multiply) with chosen precision; exactly where that cannot be had, or numbers do not allow it
     /// ([`Precision`] says which).
     ///

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::packed::Packed;
+use crate::tried::sets;
 
 /// Bytes of rows that look random; every binary16 and scale in them is finite.
 fn stored(code: Code, d_out: usize, d_in: usize) -> Vec<u8> {
@@ -61,9 +62,7 @@ fn coded(code: Code, d_out: usize, d_in: usize) -> Coded {
 
 #[test]
 fn products_are_those_of_an_f32_copy_bit_by_bit() {
-    let mut sets: Vec<Instructions> = Instructions::ALL.into_iter().filter(|choice| choice.available()).collect();
-    #[cfg(debug_assertions)]
-    sets.push(Instructions::Wide);
+    let sets = sets();
     for code in Code::ALL {
         let more_rows = if code == Code::Bf16 { ROWS + 5 } else { 2 };
         for (n, d_out, blocks) in [(1, 1, 1), (1, 80, 2), (3, 50, 2), (9, 17, 1), (more_rows, 3, 2)] {
@@ -201,6 +200,14 @@ fn parts_that_are_stored_in_different_ways_lie_one_above_the_other() {
 }
 
 #[test]
+#[should_panic(expected = "columns 0..16 in part")]
+fn columns_that_end_within_a_group_are_refused() {
+    let (strip, of_columns) = (vec![0; STRIP * Code::Q4K.row_bytes(256)], &mut [0.0; 16 * STRIP]);
+    let widen = Widen { code: Code::Q4K, strip: &strip, columns: 0..16, of_columns };
+    dispatch::run(Instructions::Portable, widen);
+}
+
+#[test]
 fn numbers_by_hand() {
     // binary16: 1.5, −2, the smallest subnormal number
     let widened = |code: Code, bytes: &[u8], d_in: usize| {
@@ -236,4 +243,11 @@ fn numbers_by_hand() {
     block[..3].copy_from_slice(&[0x00, 0x38, 0xf0]);
     let row = widened(Code::Q4_0, &block, 32).unwrap();
     assert_eq!((row[0], row[1], row[16]), (-4.0, 0.0, 3.5));
+    // a zero of 255 makes an infinite number where one of 15 makes none; NF4's largest number is 1
+    let of_scale = |scale: f32, rest: &[u8]| [&scale.to_le_bytes()[..], rest].concat();
+    let mut rest = [0; 17];
+    rest[0] = 255;
+    assert_eq!(widened(Code::Int4, &of_scale(f32::MAX / 100.0, &rest), 32), None);
+    let row = widened(Code::Nf4, &of_scale(f32::MAX, &[0xff; 32]), 64).unwrap();
+    assert_eq!(row[0], f32::MAX);
 }

@@ -42,7 +42,7 @@ pub fn attend(inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
                     *score = score_of(inputs, head, query, key);
                 }
                 let new_max = scores.iter().copied().fold(max, f64::max);
-                if new_max == f64::NEG_INFINITY {
+                if new_max == f64::NEG_INFINITY && !scores.iter().any(|score| score.is_nan()) {
                     continue; // padding only
                 }
                 // 2. what was summed so far counts less under a larger maximum
@@ -62,13 +62,13 @@ pub fn attend(inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
             // 4. all keys are known: divide once
             let context = &mut outputs.context[(query * shape.n_heads + head) * d_value..][..d_value];
             for (slot, sum) in context.iter_mut().zip(&sums) {
-                *slot = if mass > 0.0 { (sum / mass) as f32 } else { 0.0 };
+                *slot = if mass == 0.0 { 0.0 } else { (sum / mass) as f32 };
             }
             let lse = max + mass.ln(); // −∞ for a query that sees no key
             outputs.lse[head * n_queries + query] = lse as f32;
             // 5. weights, where an overview wants them, come from the scores and that one number
             if let Some((_, pooled)) = &mut outputs.pooled {
-                for key in visible.filter(|_| mass > 0.0) {
+                for key in visible.filter(|_| mass != 0.0) {
                     pooled[head].add(query, key, (score_of(inputs, head, query, key) - lse).exp() as f32);
                 }
             }

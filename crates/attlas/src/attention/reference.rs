@@ -67,7 +67,7 @@ pub fn row_scores(inputs: &Inputs<'_>, head: usize, query: usize, scores: &mut [
 /// `ln(Σ exp(score) + exp(sink))`; −∞ where there is nothing to sum.
 pub fn log_sum_exp(scores: &[f64], sink: f64) -> f64 {
     let max = scores.iter().copied().fold(sink, f64::max);
-    if max == f64::NEG_INFINITY {
+    if max == f64::NEG_INFINITY && !scores.iter().any(|score| score.is_nan()) {
         return max;
     }
     max + (scores.iter().map(|score| (score - max).exp()).sum::<f64>() + (sink - max).exp()).ln()

@@ -26,7 +26,7 @@ use rayon::prelude::*;
 pub(crate) use access::{Recorded, needs_f64};
 pub use attlas_kernels::Instructions;
 
-use super::{Inputs, Outputs};
+use super::{Inputs, Outputs, Shape};
 use crate::{Pooled, Pooling};
 use attlas_kernels::{Shared, dispatch};
 use block::Head;
@@ -34,8 +34,6 @@ use group::{Group, Lse};
 use overview::TileRows;
 use rule::{About, Rule};
 
-/// The most queries in a block: three registers of 16.
-const MAX_WIDTH: usize = 48;
 /// Queries that share each block of keys while it is in the cache.
 const GROUP_ROWS: usize = 192;
 /// Multiply–adds below which starting threads costs more than it saves (about 20 µs of work).
@@ -59,66 +57,61 @@ pub fn attend(inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
 pub fn attend_with(instructions: Instructions, inputs: &Inputs<'_>, outputs: &mut Outputs<'_>) {
     check_lengths(inputs, outputs);
     let instructions = instructions.or_portable();
-    let shape = inputs.shape;
-    let about = |head: usize| About {
-        scoring: inputs.scoring,
-        key_bias: inputs.key_bias.map(|bias| &bias[head * shape.n_keys..][..shape.n_keys]),
-        key_valid: inputs.key_valid,
-        mask: inputs.mask,
-    };
-    let heads: Vec<Head<'_>> = (0..shape.n_heads)
-        .map(|head| {
-            let kv_rows = shape.kv_head(head) * shape.n_keys;
-            Head {
-                queries: &inputs.queries[head * shape.n_queries * shape.d_head..][..shape.n_queries * shape.d_head],
-                keys: &inputs.keys[kv_rows * shape.d_head..][..shape.n_keys * shape.d_head],
-                values: &inputs.values[kv_rows * shape.d_value..][..shape.n_keys * shape.d_value],
-                d_head: shape.d_head,
-                d_value: shape.d_value,
-                rule: Rule::new(&about(head), head, 0..shape.n_queries, 0..shape.n_keys),
-            }
-        })
-        .collect();
-    let size = (shape.n_queries, shape.n_keys);
+    let heads: Vec<Head<'_>> = (0..inputs.shape.n_heads).map(|head| head_of(inputs, head)).collect();
+    let size = (inputs.shape.n_queries, inputs.shape.n_keys);
     let pooling = outputs.pooled.as_ref().map(|(pooling, _)| *pooling);
-    let streamed = pooling.filter(|pooling| !pooling.is_fine(shape.n_keys));
+    let streamed = pooling.filter(|pooling| !pooling.is_fine(size.1));
     let lse = Lse::Write(Shared::new(outputs.lse));
     let mut overviews = stream(instructions, &heads, size, &Shared::new(outputs.context), &lse, streamed);
     // tiles of few keys are pooled from weights, as those of a recorded map
     if let Some(pooling) = pooling.filter(|_| streamed.is_none()) {
-        let overview = |head: usize| {
+        let overview = |(head, of_head): (usize, &Head<'_>)| {
             let lse: Vec<f64> = outputs.lse[head * size.0..][..size.0].iter().map(|lse| f64::from(*lse)).collect();
-            let (Head { queries, keys, d_head, .. }, about) = (&heads[head], about(head));
-            let About { scoring, key_bias, key_valid, mask } = about;
-            let (d_head, n_keys, needs_f64) = (*d_head, size.1, needs_f64(&lse));
-            let recorded = Recorded {
-                head,
-                scoring,
-                queries,
-                keys,
-                d_head,
-                lse: &lse,
-                key_valid,
-                mask,
-                key_bias,
-                n_keys,
-                needs_f64,
-            };
-            Pooled::of_weights(pooling, size, |queries| recorded.tile_with(instructions, queries, 0..n_keys))
+            let recorded = as_recorded(inputs, head, of_head, &lse);
+            Pooled::of_weights(pooling, size, |queries| recorded.tile_with(instructions, queries, 0..size.1))
         };
-        overviews = (0..shape.n_heads).into_par_iter().map(overview).collect();
+        overviews = heads.par_iter().enumerate().map(overview).collect();
     }
     if let Some((_, pooled)) = &mut outputs.pooled {
         **pooled = overviews;
     }
 }
 
+/// What the rule of a head is made of.
+fn about<'a>(inputs: &Inputs<'a>, head: usize) -> About<'a> {
+    let Inputs { shape, scoring, key_bias, key_valid, mask, .. } = *inputs;
+    let key_bias = key_bias.map(|bias| &bias[head * shape.n_keys..][..shape.n_keys]);
+    About { scoring, key_bias, key_valid, mask }
+}
+
+/// What all query blocks of a head read.
+fn head_of<'a>(inputs: &Inputs<'a>, head: usize) -> Head<'a> {
+    let Shape { n_queries, n_keys, d_head, d_value, .. } = inputs.shape;
+    let kv_rows = inputs.shape.kv_head(head) * n_keys;
+    Head {
+        queries: &inputs.queries[head * n_queries * d_head..][..n_queries * d_head],
+        keys: &inputs.keys[kv_rows * d_head..][..n_keys * d_head],
+        values: &inputs.values[kv_rows * d_value..][..n_keys * d_value],
+        d_head,
+        d_value,
+        rule: Rule::new(&about(inputs, head), head, 0..n_queries, 0..n_keys),
+    }
+}
+
+/// A head as if its map had been recorded with these log-sum-exps. Shape of `lse`: `[n_queries]`.
+fn as_recorded<'a>(inputs: &Inputs<'a>, head: usize, of_head: &Head<'a>, lse: &'a [f64]) -> Recorded<'a> {
+    let About { scoring, key_bias, key_valid, mask } = about(inputs, head);
+    let Head { queries, keys, d_head, .. } = *of_head;
+    let (n_keys, needs_f64) = (inputs.shape.n_keys, needs_f64(lse));
+    Recorded { head, scoring, queries, keys, d_head, lse, key_valid, mask, key_bias, n_keys, needs_f64 }
+}
+
 /// Refuses slices that do not have the sizes of the shape.
 fn check_lengths(inputs: &Inputs<'_>, outputs: &Outputs<'_>) {
     let shape = inputs.shape;
     let check = |name: &str, length: usize, sizes: [usize; 3]| {
-        let wanted = sizes.iter().product::<usize>();
-        assert!(length == wanted, "{name} has {length} numbers, but its shape {sizes:?} needs {wanted}");
+        let wanted = sizes.iter().try_fold(1_usize, |n, size| n.checked_mul(*size));
+        assert!(Some(length) == wanted, "{name} has {length} numbers, but its shape is {sizes:?}");
     };
     check("queries", inputs.queries.len(), [shape.n_heads, shape.n_queries, shape.d_head]);
     check("keys", inputs.keys.len(), [shape.n_kv_heads, shape.n_keys, shape.d_head]);
@@ -185,7 +178,7 @@ fn pieces(instructions: Instructions, n_heads: usize, n_queries: usize, parallel
 #[cfg(all(test, debug_assertions))]
 mod tests {
     use super::*;
-    use crate::attention::{Shape, reference};
+    use crate::attention::reference;
     use crate::{Bias, Scoring, Visibility};
 
     #[test]

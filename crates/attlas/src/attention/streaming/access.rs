@@ -5,14 +5,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::block::{Block, Head};
+use super::block::{Block, Head, in_two};
 use super::group::{Lse, key_block};
 use super::rule::{About, Rule};
-use super::{MAX_WIDTH, SEQUENTIAL_BELOW, Shared, stream};
+use super::{SEQUENTIAL_BELOW, Shared, stream};
 use crate::{MaskView, Pooled, Pooling, Scoring};
 use attlas_kernels::Instructions;
 use attlas_kernels::dispatch::{self, Task};
-use attlas_kernels::vector::Vector;
+use attlas_kernels::vector::{MAX_WIDTH, Vector};
 use attlas_kernels::{Carver, SCRATCH, turn};
 
 /// A log-sum-exp beyond this, either side of 0, is that of a head whose scores f32 cannot tell apart well enough: next to
@@ -224,11 +224,7 @@ impl TileRows<'_> {
         let mut log_sums = [f32::INFINITY; MAX_WIDTH]; // [width]
         let mut rests = [0.0; MAX_WIDTH]; // [width]
         for (lane, row) in self.rows.clone().enumerate() {
-            let log_sum = self.lse[row] * LOG2_E;
-            if log_sum != f64::NEG_INFINITY {
-                log_sums[lane] = log_sum as f32;
-                rests[lane] = (log_sum - f64::from(log_sum as f32)) as f32;
-            }
+            (log_sums[lane], rests[lane]) = in_two(self.lse[row] * LOG2_E);
         }
         (log_sums, rests)
     }
@@ -281,8 +277,9 @@ mod tests {
             n_keys,
             needs_f64: false,
         };
-        for instructions in Instructions::ALL.into_iter().filter(|choice| choice.available()) {
-            let tile = map.tile_with(instructions, 3..60, 11..199);
+        let sets = Instructions::ALL.into_iter().filter(|choice| choice.available());
+        for (instructions, needs_f64) in sets.flat_map(|set| [(set, false), (set, true)]) {
+            let tile = Recorded { needs_f64, ..map }.tile_with(instructions, 3..60, 11..199);
             for (index, weight) in tile.iter().enumerate() {
                 let (query, key) = (3 + index / 188, 11 + index % 188);
                 let row = |numbers: &[f32], at: usize| numbers[at * d_head..][..d_head].to_vec();
@@ -292,7 +289,7 @@ mod tests {
                 let wanted = if seen { (dot / 5.0_f64.sqrt() - 3.0).exp() } else { 0.0 };
                 assert!(
                     (f64::from(*weight) - wanted).abs() <= 1e-6 * wanted.max(1.0),
-                    "{instructions:?} {query} {key}"
+                    "{instructions:?} {needs_f64} {query} {key}"
                 );
             }
         }

@@ -228,9 +228,14 @@ impl Block<'_> {
         }
     }
 
+    /// Whether a lane has met no score but −∞; one that is not a number leaves the reference as it was, but not the sum.
+    fn is_unseen(&self, lane: usize) -> bool {
+        self.reference[lane] == UNSEEN && self.sum[lane] == 0.0
+    }
+
     /// The logarithm, base 2, of `Σ 2^score` of a lane, the sink included; −∞ where there is nothing.
     pub fn log_sum(&self, lane: usize, sink: f64) -> f64 {
-        if self.reference[lane] == UNSEEN {
+        if self.is_unseen(lane) {
             return sink;
         }
         let own = f64::from(self.reference[lane]) + (f64::from(self.sum[lane]) - f64::from(self.lost[lane])).log2();
@@ -253,11 +258,20 @@ impl Block<'_> {
 
     /// What a lane's sums are multiplied by to become weights that sum to 1 less the sink's: `2^(reference − log_sum)`.
     pub fn factor(&self, lane: usize, log_sum: f64) -> f32 {
-        if self.reference[lane] == UNSEEN || log_sum == f64::NEG_INFINITY {
+        if self.is_unseen(lane) || log_sum == f64::NEG_INFINITY {
             return 0.0;
         }
         (f64::from(self.reference[lane]) - log_sum).exp2() as f32
     }
+}
+
+/// A log-sum-exp in powers of two as two numbers that add up to it; ∞ and 0 where a row sees no key, whose weights are 0 then.
+pub(super) fn in_two(log_sum: f64) -> (f32, f32) {
+    if log_sum == f64::NEG_INFINITY {
+        return (f32::INFINITY, 0.0);
+    }
+    let first = log_sum as f32;
+    (first, (log_sum - f64::from(first)) as f32)
 }
 
 /// `numbers[row][lane] ·= factors[lane]`. Shape `[n_rows, C · LANES]`.

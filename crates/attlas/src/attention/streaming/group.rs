@@ -3,11 +3,11 @@
 use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
-use super::block::{Block, Head};
+use super::Shared;
+use super::block::{Block, Head, in_two};
 use super::overview::{LaneTiles, TileRows, Tiles};
-use super::{MAX_WIDTH, Shared};
 use attlas_kernels::dispatch::{Task, block_rows};
-use attlas_kernels::vector::Vector;
+use attlas_kernels::vector::{MAX_WIDTH, Vector};
 use attlas_kernels::{Carver, SCRATCH, turn};
 
 /// Numbers of a block of keys that stay in the first-level cache beside scores and queries.
@@ -143,10 +143,7 @@ impl Group<'_> {
                 Lse::Given(lse) => lse[at] * LOG2_E,
             };
             factors[lane] = block.factor(lane, log_sum);
-            if log_sum != f64::NEG_INFINITY {
-                log_sums[lane] = log_sum as f32;
-                rests[lane] = (log_sum - f64::from(log_sum as f32)) as f32;
-            }
+            (log_sums[lane], rests[lane]) = in_two(log_sum);
         }
         // SAFETY: the caller vouches for the instructions; the context holds all lanes, and these rows of this head belong to
         // this group alone.

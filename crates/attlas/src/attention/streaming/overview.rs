@@ -3,14 +3,10 @@
 
 use std::ops::Range;
 
-use super::MAX_WIDTH;
 use crate::Pooled;
 use crate::pooled::edges;
 use attlas_kernels::turn;
-use attlas_kernels::vector::Vector;
-
-/// The most lanes of a register.
-const MAX_LANES: usize = 16;
+use attlas_kernels::vector::{MAX_LANES, MAX_WIDTH, Vector};
 
 /// How an axis falls into tiles: tile `t` holds places `⌈t · n / n_tiles⌉` and on, as [`Pooled::keys`].
 pub(super) struct Tiles {

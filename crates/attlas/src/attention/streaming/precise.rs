@@ -9,6 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::access::Recorded;
+use crate::Bias;
 use attlas_kernels::Instructions;
 use attlas_kernels::dispatch::{self, Task};
 use attlas_kernels::vector::Vector;
@@ -86,18 +87,32 @@ impl Recorded<'_> {
             wide.extend(numbers.iter().map(|number| f64::from(*number)));
             dispatch::run(instructions, Dots { keys: &wide, d_head, queries: &packed, dots: &mut dots });
             for (lane, query) in queries.iter().enumerate() {
-                let visible = self.scoring.visible_keys(*query, self.n_keys);
-                let mask = self.mask.map(|mask| mask.row(self.head, *query));
                 let scores = &mut scores[..block.len()];
-                scores.fill(f64::NEG_INFINITY);
-                for key in block.start.max(visible.start)..block.end.min(visible.end) {
-                    let is_valid = self.key_valid.is_none_or(|valid| valid[key]);
-                    if is_valid && mask.is_none_or(|mask| mask.sees(key)) {
-                        let score = self.scoring.score(self.head, *query, key, dots[key - block.start][lane]);
-                        scores[key - block.start] = score + self.key_bias.map_or(0.0, |bias| f64::from(bias[key]));
-                    }
-                }
+                self.lane_scores(*query, &block, |place| dots[place][lane], scores);
                 take(lane, block.start, scores);
+            }
+        }
+    }
+
+    /// The scores of a query for a block of keys, from their dot products by place; −∞ is the score of what is not seen.
+    fn lane_scores(&self, query: usize, block: &Range<usize>, dot: impl Fn(usize) -> f64, scores: &mut [f64]) {
+        let visible = self.scoring.visible_keys(query, self.n_keys);
+        let seen = block.start.max(visible.start)..block.end.min(visible.end);
+        let mask = self.mask.map(|mask| mask.row(self.head, query));
+        let is_scaled = self.scoring.softcap.is_none() && self.scoring.bias == Bias::None && self.key_bias.is_none();
+        scores.fill(f64::NEG_INFINITY);
+        if is_scaled && mask.is_none() && self.key_valid.is_none() {
+            // most maps: nothing to ask of each key
+            for key in seen {
+                scores[key - block.start] = self.scoring.scale * dot(key - block.start);
+            }
+            return;
+        }
+        for key in seen {
+            let is_valid = self.key_valid.is_none_or(|valid| valid[key]);
+            if is_valid && mask.is_none_or(|mask| mask.sees(key)) {
+                let score = self.scoring.score(self.head, query, key, dot(key - block.start));
+                scores[key - block.start] = score + self.key_bias.map_or(0.0, |bias| f64::from(bias[key]));
             }
         }
     }

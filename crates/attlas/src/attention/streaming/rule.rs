@@ -3,10 +3,9 @@
 use std::f64::consts::LOG2_E;
 use std::ops::Range;
 
-use super::MAX_WIDTH;
 use crate::{Bias, MaskView, Scoring, Visibility};
 use attlas_kernels::functions::tanh;
-use attlas_kernels::vector::Vector;
+use attlas_kernels::vector::{MAX_WIDTH, Vector};
 
 /// What the rules of all heads of a call are made of.
 pub(super) struct About<'a> {
