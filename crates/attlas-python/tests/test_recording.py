@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_a_text_is_recorded_with_an_image_in_it(tmp_path: Path) -> None:
     assert len(labels) == 4 + 9 and "r1c2" in labels, "four words and nine patches"
     loaded = attlas.Model(folder, images=True)
     assert loaded.record(text, image=[photo]) == found
-    for asked, says in (
+    refused: list[tuple[Callable[[], object], str]] = [
         (lambda: attlas.record(text, folder), "1 placeholder for images, and no image was given"),
         (lambda: attlas.record("what ?", folder, image=photo), "1 image for a text with 0 placeholders"),
         (lambda: attlas.record([text, text], folder, image=photo), "image is for one text at a time, and there are 2"),
@@ -124,7 +125,8 @@ def test_a_text_is_recorded_with_an_image_in_it(tmp_path: Path) -> None:
         (lambda: attlas.record(text, attlas.Model(folder), image=photo), "was loaded to read texts alone; load it with images=True"),
         (lambda: attlas.record("A cat.", image=photo), "reads texts alone"),
         (lambda: attlas.record(text, folder, image=3), "a path, or a list of paths, was expected"),  # type: ignore[arg-type]
-    ):
+    ]
+    for asked, says in refused:
         with pytest.raises(attlas.Error, match=says):
             asked()
 

@@ -9,8 +9,7 @@ use attlas::analysis::standouts;
 use attlas::attention::Shape;
 use attlas::{Item, Kind, Layer, Provenance, Recording, Tokens, Weights};
 use attlas_viewer::{Description, PageOptions};
-use browser::{Browser, assert_quiet, opened, opened_with};
-use serde_json::Value;
+use browser::{Browser, as_shown, assert_quiet, listed, opened, opened_with, rank};
 
 #[test]
 fn token_text_that_looks_like_a_script_stays_text_and_nothing_is_loaded() {
@@ -136,24 +135,6 @@ fn lines_show_where_a_query_looks_and_the_url_remembers_the_view() {
     assert_eq!(browser.text("#reading"), "un looks at:");
     assert!(browser.evaluate("location.hash").as_str().unwrap().ends_with("&q=1&view=lines"));
     assert_quiet(&mut browser);
-}
-
-/// The labels and numbers of a list of the page, first to last.
-fn listed(browser: &mut Browser, list: &str) -> Vec<(String, String)> {
-    let rows = browser.evaluate(&format!(
-        "[...document.querySelectorAll('{list} li button')].map(e => [e.firstChild.textContent, e.querySelector('.weight').textContent])"
-    ));
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    rows.as_array().unwrap().iter().map(|row| (text(&row[0]), text(&row[1]))).collect()
-}
-
-/// Waits until all heads were looked at for what is chosen.
-fn rank(browser: &mut Browser) -> Vec<(String, String)> {
-    browser.evaluate(
-        "new Promise(done => { const look = () => document.querySelector('.ranking[aria-busy=false] li') ? done() : setTimeout(look, 20); \
-         setTimeout(look, 150); })",
-    );
-    listed(browser, ".ranking")
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod common;
 use attlas::attention::Shape;
 use attlas::{Bias, Item, Kind, Layer, Provenance, Quantity, Recording, Scoring, Tokens, Trace, Visibility, Weights};
 use attlas_viewer::{PageOptions, page};
-use browser::{Browser, assert_quiet, opened, opened_page, opened_with};
+use browser::{Browser, as_shown, assert_quiet, opened, opened_page, opened_with};
 
 #[test]
 fn the_page_computes_the_weights_of_attlas() {
@@ -77,17 +77,6 @@ fn long(n: usize) -> Recording {
         common::factored(kind, index, shape, scoring, &items, seed as u64)
     });
     Recording { layers: layers.collect(), items, provenance: Provenance::default() }
-}
-
-/// A weight as the page shows it.
-fn as_shown(weight: f64) -> String {
-    if weight == 0.0 || weight >= 0.000_05 {
-        return format!("{:.4}", (weight * 1e4 + 0.5).floor() / 1e4);
-    }
-    let superscript = |sign: char| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(sign.to_digit(10).unwrap() as usize).unwrap();
-    let digits = format!("{weight:.1e}");
-    let (digits, power) = digits.split_once("e-").unwrap();
-    format!("{digits}·10⁻{}", power.chars().map(superscript).collect::<String>())
 }
 
 #[test]

@@ -8,7 +8,7 @@ use attlas::analysis::{measure_all, standouts};
 use attlas::attention::Shape;
 use attlas::{Item, Kind, Layer, Provenance, Recording, Tokens, Weights};
 use attlas_viewer::{PageOptions, heads_page, page};
-use browser::{Browser, assert_quiet, opened, opened_page, opened_with};
+use browser::{Browser, assert_quiet, opened, opened_page, opened_with, rank};
 use serde_json::Value;
 
 #[test]

@@ -268,3 +268,32 @@ pub fn assert_quiet(browser: &mut Browser) {
         assert!(method != "Network.requestWillBeSent" || own, "the page asked for {url}");
     }
 }
+
+/// A weight as the page shows it.
+pub fn as_shown(weight: f64) -> String {
+    if weight == 0.0 || weight >= 0.000_05 {
+        return format!("{:.4}", (weight * 1e4 + 0.5).floor() / 1e4);
+    }
+    let superscript = |sign: char| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(sign.to_digit(10).unwrap() as usize).unwrap();
+    let digits = format!("{weight:.1e}");
+    let (digits, power) = digits.split_once("e-").unwrap();
+    format!("{digits}·10⁻{}", power.chars().map(superscript).collect::<String>())
+}
+
+/// The labels and numbers of a list of the page, first to last.
+pub fn listed(browser: &mut Browser, list: &str) -> Vec<(String, String)> {
+    let rows = browser.evaluate(&format!(
+        "[...document.querySelectorAll('{list} li button')].map(e => [e.firstChild.textContent, e.querySelector('.weight').textContent])"
+    ));
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    rows.as_array().unwrap().iter().map(|row| (text(&row[0]), text(&row[1]))).collect()
+}
+
+/// Waits until all heads were looked at for what is chosen.
+pub fn rank(browser: &mut Browser) -> Vec<(String, String)> {
+    browser.evaluate(
+        "new Promise(done => { const look = () => document.querySelector('.ranking[aria-busy=false] li') ? done() : setTimeout(look, 20); \
+         setTimeout(look, 150); })",
+    );
+    listed(browser, ".ranking")
+}
