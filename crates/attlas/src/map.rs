@@ -239,7 +239,7 @@ impl<'a> AttentionMap<'a> {
     }
 
     /// Reads other rows of a dense map in place of those that are held; does nothing where all that is needed is held.
-    pub(crate) fn turn_to(&mut self, rows: Range<usize>) -> Result<(), Error> {
+    fn turn_to(&mut self, rows: Range<usize>) -> Result<(), Error> {
         if let Held::Dense { .. } = self.held {
             self.held = Held::read(self.layer, self.item, self.head, rows)?;
         }

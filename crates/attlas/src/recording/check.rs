@@ -169,9 +169,11 @@ impl Recording {
         let mut found = nothing.clone();
         for item in items {
             for &head in heads {
-                let mut of_map = nothing.clone();
-                of_map.look_at_map(self, layer, (item, head), rows)?;
-                found.add(of_map, head);
+                let of_map = nothing.of_map(self, layer, (item, head), rows)?;
+                if let (false, Err(place)) = (of_map.passed(), found.failed_heads.binary_search(&head)) {
+                    found.failed_heads.insert(place, head);
+                }
+                found.add(&of_map);
             }
         }
         Ok(found)
@@ -179,11 +181,8 @@ impl Recording {
 }
 
 impl LayerCheck {
-    /// Takes in what was found in one map of the head.
-    fn add(&mut self, of_map: LayerCheck, head: usize) {
-        if let (false, Err(place)) = (of_map.passed(), self.failed_heads.binary_search(&head)) {
-            self.failed_heads.insert(place, head);
-        }
+    /// Takes in what was found in a map, or in a band of its rows.
+    fn add(&mut self, of_map: &LayerCheck) {
         self.n_not_finite += of_map.n_not_finite;
         self.n_out_of_range += of_map.n_out_of_range;
         self.n_empty += of_map.n_empty;
@@ -198,33 +197,50 @@ impl LayerCheck {
         }
     }
 
-    fn look_at_map(
-        &mut self,
+    /// What is found in one map, its bands looked at in parallel; `self` has found nothing yet.
+    fn of_map(
+        &self,
         recording: &Recording,
         layer: &Layer,
-        at: (usize, usize),
+        (item, head): (usize, usize),
         rows: Rows,
-    ) -> Result<(), Error> {
-        let (item, head) = at;
-        let n_keys = layer.shape.n_keys;
-        let mut map = recording.rows_of(layer, item, head, 0..0)?;
-        let is_padded = |key: &usize| map.key_tokens().tokens[*key].role == TokenRole::Padding;
-        let padded: Vec<usize> = (0..map.key_tokens().len().min(n_keys)).filter(is_padded).collect();
-        for band in bands(layer.shape.n_queries) {
-            map.turn_to(band.clone())?;
-            let numbers = map.tile(band.clone(), 0..n_keys); // [band, n_keys]
-            for (query, row) in band.zip(numbers.chunks_exact(n_keys)) {
-                let token = map.query_tokens().tokens.get(query);
-                let is_padding = token.is_some_and(|token| token.role == TokenRole::Padding);
-                // what padding keeps of itself, behind a residual, is no weight on it
-                let masked: &[usize] = if is_padding && !is_weight(&layer.quantity) { &[] } else { &padded };
-                self.look_at_numbers(row, masked);
-                if layer.quantity.rows_sum_to_one() {
-                    self.look_at_sum(&map, (item, query), row, rows);
+    ) -> Result<LayerCheck, Error> {
+        let whole = recording.rows_of(layer, item, head, 0..0)?;
+        let tokens = &whole.key_tokens().tokens;
+        let is_padded = |key: &usize| tokens[*key].role == TokenRole::Padding;
+        let padded: Vec<usize> = (0..tokens.len().min(layer.shape.n_keys)).filter(is_padded).collect();
+        let of_band = |band: Range<usize>| {
+            let mut found = self.clone();
+            match layer.factored() {
+                Some(_) => found.look_at_band(&whole, item, band, &padded, rows),
+                // of a dense map no more is read than the band
+                None => {
+                    let read = recording.rows_of(layer, item, head, band.clone())?;
+                    found.look_at_band(&read, item, band, &padded, rows);
                 }
             }
+            Ok(found)
+        };
+        let bands: Vec<Range<usize>> = bands(layer.shape.n_queries).collect();
+        let found = bands.into_par_iter().map(of_band).collect::<Result<Vec<LayerCheck>, Error>>()?;
+        let mut all = self.clone();
+        found.iter().for_each(|of_band| all.add(of_band));
+        Ok(all)
+    }
+
+    fn look_at_band(&mut self, map: &AttentionMap<'_>, item: usize, band: Range<usize>, padded: &[usize], rows: Rows) {
+        let n_keys = map.n_keys();
+        let numbers = map.tile(band.clone(), 0..n_keys); // [band, n_keys]
+        for (query, row) in band.zip(numbers.chunks_exact(n_keys)) {
+            let token = map.query_tokens().tokens.get(query);
+            let is_padding = token.is_some_and(|token| token.role == TokenRole::Padding);
+            // what padding keeps of itself, behind a residual, is no weight on it
+            let masked: &[usize] = if is_padding && !is_weight(&self.quantity) { &[] } else { padded };
+            self.look_at_numbers(row, masked);
+            if self.quantity.rows_sum_to_one() {
+                self.look_at_sum(map, (item, query), row, rows);
+            }
         }
-        Ok(())
     }
 
     fn look_at_numbers(&mut self, row: &[f32], padded: &[usize]) {

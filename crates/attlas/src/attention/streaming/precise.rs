@@ -16,6 +16,8 @@ use attlas_kernels::vector::Vector;
 
 /// Queries that share each key while it is read.
 const LANES: usize = 8;
+/// Groups of so many queries that a thread takes at a time, so that keys are widened once for all of them.
+const GROUPS: usize = 4;
 /// Keys whose scores are held at a time.
 const KEY_BLOCK: usize = 256;
 
@@ -28,33 +30,33 @@ impl Recorded<'_> {
         keys: Range<usize>,
         weights: &mut [f32],
     ) {
-        for (queries, weights) in queries.chunks(LANES).zip(weights.chunks_mut(LANES * keys.len())) {
-            self.precise_scores(instructions, queries, keys.clone(), |lane, first, scores| {
-                let lse = self.lse[queries[lane]];
-                if lse != f64::NEG_INFINITY {
-                    let weights = &mut weights[lane * keys.len() + first - keys.start..][..scores.len()];
-                    dispatch::run(instructions, Weigh { scores, lse, weights });
-                }
-            });
-        }
+        let n_keys = keys.len();
+        self.precise_scores(instructions, queries, keys.clone(), |row, first, scores| {
+            let lse = self.lse[queries[row]];
+            if lse != f64::NEG_INFINITY {
+                let weights = &mut weights[row * n_keys + first - keys.start..][..scores.len()];
+                dispatch::run(instructions, Weigh { scores, lse, weights });
+            }
+        });
     }
 
     /// The log-sum-exps of some rows, the sink included, in parallel. Shape `[queries.len()]`.
     pub fn log_sum_exp(&self, queries: &[usize]) -> Vec<f64> {
         let instructions = Instructions::best();
         let sink = self.scoring.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[self.head]));
-        let of_group = |queries: &[usize]| {
-            let mut sums = [Sum { largest: sink, sum: f64::from(u8::from(sink > f64::NEG_INFINITY)) }; LANES];
-            self.precise_scores(instructions, queries, 0..self.n_keys, |lane, _, scores| {
-                dispatch::run(instructions, AddTo { sum: &mut sums[lane], scores });
+        let of_groups = |queries: &[usize]| {
+            let nothing = Sum { largest: sink, sum: f64::from(u8::from(sink > f64::NEG_INFINITY)) };
+            let mut sums = vec![nothing; queries.len()];
+            self.precise_scores(instructions, queries, 0..self.n_keys, |row, _, scores| {
+                dispatch::run(instructions, AddTo { sum: &mut sums[row], scores });
             });
-            sums.into_iter().take(queries.len()).map(Sum::logarithm).collect::<Vec<f64>>()
+            sums.into_iter().map(Sum::logarithm).collect::<Vec<f64>>()
         };
-        queries.par_chunks(LANES).flat_map_iter(of_group).collect()
+        queries.par_chunks(GROUPS * LANES).flat_map_iter(of_groups).collect()
     }
 
-    /// Calls `take` with each lane, the first key of a block and the block's scores, in rising order; −∞ is the score of what
-    /// is not seen.
+    /// Calls `take` with the place of each query, the first key of a block and the block's scores, for each query in rising order
+    /// of keys; −∞ is the score of what is not seen.
     fn precise_scores(
         &self,
         instructions: Instructions,
@@ -63,13 +65,7 @@ impl Recorded<'_> {
         mut take: impl FnMut(usize, usize, &[f64]),
     ) {
         let d_head = self.d_head;
-        let mut packed = vec![0.0; d_head * LANES]; // [d_head, LANES]
-        for (lane, query) in queries.iter().enumerate() {
-            let query = &self.queries[query * d_head..][..d_head];
-            for (slot, number) in packed[lane..].iter_mut().step_by(LANES).zip(query) {
-                *slot = f64::from(*number);
-            }
-        }
+        let packed = self.packed_queries(queries); // [n_groups, d_head, LANES]
         let mut dots = vec![[0.0; LANES]; KEY_BLOCK]; // [KEY_BLOCK, LANES]
         let mut wide = Vec::with_capacity(KEY_BLOCK * d_head); // [KEY_BLOCK, d_head]
         let mut scores = [0.0; KEY_BLOCK];
@@ -79,19 +75,39 @@ impl Recorded<'_> {
                 let visible = self.scoring.visible_keys(*query, self.n_keys);
                 visible.start < block.end && block.start < visible.end
             };
-            if !queries.iter().any(sees) {
-                continue;
-            }
-            let numbers = &self.keys[block.start * d_head..block.end * d_head];
             wide.clear();
-            wide.extend(numbers.iter().map(|number| f64::from(*number)));
-            dispatch::run(instructions, Dots { keys: &wide, d_head, queries: &packed, dots: &mut dots });
-            for (lane, query) in queries.iter().enumerate() {
-                let scores = &mut scores[..block.len()];
-                self.lane_scores(*query, &block, |place| dots[place][lane], scores);
-                take(lane, block.start, scores);
+            for (group, queries) in queries.chunks(LANES).enumerate() {
+                if !queries.iter().any(sees) {
+                    continue;
+                }
+                if wide.is_empty() {
+                    // once for all groups
+                    let numbers = &self.keys[block.start * d_head..block.end * d_head];
+                    wide.extend(numbers.iter().map(|number| f64::from(*number)));
+                }
+                let packed = &packed[group * d_head * LANES..][..d_head * LANES];
+                dispatch::run(instructions, Dots { keys: &wide, d_head, queries: packed, dots: &mut dots });
+                for (lane, query) in queries.iter().enumerate() {
+                    let scores = &mut scores[..block.len()];
+                    self.lane_scores(*query, &block, |place| dots[place][lane], scores);
+                    take(group * LANES + lane, block.start, scores);
+                }
             }
         }
+    }
+
+    /// Queries in f64, [`LANES`] side by side; 0 where the last group has fewer. Shape `[n_groups, d_head, LANES]`.
+    fn packed_queries(&self, queries: &[usize]) -> Vec<f64> {
+        let d_head = self.d_head;
+        let mut packed = vec![0.0; queries.len().div_ceil(LANES) * d_head * LANES];
+        for (place, query) in queries.iter().enumerate() {
+            let query = &self.queries[query * d_head..][..d_head];
+            let first = place / LANES * d_head * LANES + place % LANES;
+            for (slot, number) in packed[first..].iter_mut().step_by(LANES).zip(query) {
+                *slot = f64::from(*number);
+            }
+        }
+        packed
     }
 
     /// The scores of a query for a block of keys, from their dot products by place; −∞ is the score of what is not seen.
