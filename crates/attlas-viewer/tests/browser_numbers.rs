@@ -186,7 +186,7 @@ fn read_number(shown: &str) -> f64 {
 fn numbers_of_every_quantity_are_those_of_attlas_to_the_digits_shown_in_every_storage() {
     for (n, storage) in [(12, "dense"), (150, "coded")] {
         let recording = quantities(n);
-        let Some((mut browser, _folder, _)) = opened(&recording, storage, "") else { return };
+        let Some((mut browser, _folder, _)) = opened(&recording, &format!("quantities-{storage}"), "") else { return };
         let stored = "attlas.source.atlas.layers.filter(l => l.quantity).map(l => l.stored[0].storage).join()";
         assert_eq!(browser.evaluate(stored), [storage; 4].join(","));
         let mut n_compared = 0;
