@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { DATA } from "./pages.ts";
-import { launch, PAGES, settled, SIZES, stateOf, watched, widthBeyond } from "./harness.ts";
+import { beyond, launch, PAGES, settled, SIZES, stateOf, watched, widthBeyond } from "./harness.ts";
 
 let browser: Browser;
 let server: ChildProcess;
@@ -72,7 +72,7 @@ test("the served viewer fits a phone", () =>
     watched.allow(origin());
     await watched.page.goto(address);
     await settled(watched.page);
-    assert.equal(await widthBeyond(watched.page), 0);
+    assert.equal(await widthBeyond(watched.page), 0, await beyond(watched.page));
   }));
 
 test("files of a folder that are beyond those listed are counted", async () => {
