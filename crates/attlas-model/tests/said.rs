@@ -123,6 +123,17 @@ fn the_best_text_of_known_words_takes_the_place_of_one_with_an_unknown_word() {
 }
 
 #[test]
+fn a_text_that_was_cut_at_a_loop_gives_way_to_a_whole_one() {
+    let text = "The wizard's lizard was a blizzard and the wizard's gizzard was a lizard.";
+    let model = Model::embedded().expect("it is built in");
+    let run = generate(&model, &[text]);
+    let item = &run.recording.items[0];
+    assert_eq!((&item.avoided_words[..], item.n_repeated), (&["couron".to_owned()][..], None));
+    let last = run.generated[0].tokens.tokens.last().expect("tokens");
+    assert_eq!(last.role, TokenRole::Special, "{} goes on", item.target.text);
+}
+
+#[test]
 fn words_are_avoided_only_where_it_is_known_which() {
     let mut model = random(None);
     let refused = model.set_unknown_words(UnknownWords::Avoid).expect_err("nobody knows them").to_string();

@@ -177,15 +177,21 @@ impl<'a> Session<'a> {
         max_tokens: usize,
         width: usize,
     ) -> Result<Vec<Generated>, Stopped> {
+        let transformer = self.transformer;
+        let ends = &transformer.architecture.ids.ends;
         let avoided_words = words.unknown(&written.ids);
         if avoided_words.is_empty() {
             return Ok(Vec::new());
         }
-        // the search tries so many words that in a long text one that is not there would pass for known
-        let max_tokens = max_tokens.min(2 * written.ids.len() + 8);
+        // the search tries so many words that in a long text one that is not there would pass for known; a text that was cut at a
+        // loop may be far shorter than what the source asks for
+        let n_source = self.source.as_ref().map_or(0, |(_, n)| *n);
+        let limit = max_tokens.min(2 * written.ids.len().max(n_source) + 8);
         let seen = (mem::take(&mut self.decoder), mem::replace(&mut self.n_items, 1));
-        let mut beams = self.beam(prompt, width, max_tokens, Some(words))?;
-        beams.retain(|beam| words.unknown(&beam.ids).is_empty());
+        let mut beams = self.beam(prompt, width, limit, Some(words))?;
+        // what the search's own limit ends is part of a text
+        let is_whole = |ids: &[u32]| limit == max_tokens || ids.last().is_some_and(|id| ends.contains(id));
+        beams.retain(|beam| is_whole(&beam.ids) && words.unknown(&beam.ids).is_empty());
         match beams.first_mut() {
             Some(best) => best.avoided_words = avoided_words,
             None => (self.decoder, self.n_items) = seen,
