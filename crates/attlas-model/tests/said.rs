@@ -123,6 +123,19 @@ fn the_best_text_of_known_words_takes_the_place_of_one_with_an_unknown_word() {
 }
 
 #[test]
+fn half_a_word_at_the_limit_is_no_unknown_word() {
+    let model = Model::embedded().expect("it is built in");
+    let input = model.input("The ghost haunted the old chapel.", None).expect("tokens");
+    let options = |max_tokens| RunOptions { decoding: Decoding::Greedy { max_tokens }, ..RunOptions::default() };
+    let run = model.run(std::slice::from_ref(&input), &options(2)).expect("a run");
+    let item = &run.recording.items[0];
+    assert_eq!(run.generated[0].text, "Le fantô", "the likeliest tokens, as with a larger limit");
+    assert!(item.avoided_words.is_empty() && item.unknown_words.is_empty(), "{:?}", item.remarks());
+    let run = model.run(&[input], &options(200)).expect("a run");
+    assert_eq!(run.recording.items[0].avoided_words, ["héslé"]);
+}
+
+#[test]
 fn a_text_that_was_cut_at_a_loop_gives_way_to_a_whole_one() {
     let text = "The wizard's lizard was a blizzard and the wizard's gizzard was a lizard.";
     let model = Model::embedded().expect("it is built in");

@@ -179,7 +179,9 @@ impl<'a> Session<'a> {
     ) -> Result<Vec<Generated>, Stopped> {
         let transformer = self.transformer;
         let ends = &transformer.architecture.ids.ends;
-        let avoided_words = words.unknown(&written.ids);
+        // the last word of what the limit ended may be half of one
+        let is_open = written.n_repeated.is_none() && written.ids.last().is_none_or(|id| !ends.contains(id));
+        let avoided_words = if is_open { words.unknown_so_far(&written.ids) } else { words.unknown(&written.ids) };
         if avoided_words.is_empty() {
             return Ok(Vec::new());
         }

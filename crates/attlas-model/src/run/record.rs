@@ -13,7 +13,7 @@ use super::loops::LoopWatch;
 use super::loops::Loops;
 use super::objects::Object;
 use super::seen::with_images;
-use super::words::{N_BEAMS, WordWatch};
+use super::words::{N_BEAMS, WordWatch, whole_words};
 use crate::Error;
 use crate::block::pass::{Array, Next, Pass, Plan, Progress, Purpose, Site, Watch};
 use crate::block::state::StackState;
@@ -254,7 +254,12 @@ impl Model {
         item.avoided_words.clone_from(&generation.avoided_words);
         if let Some(words) = &self.known_words {
             let start = input.target.text.len();
-            let spans = words.unknown_in(&generation.text, &input.source.text);
+            let ends = &self.transformer.architecture.ids.ends;
+            let last = generation.tokens.tokens.last().and_then(|token| token.id);
+            // the last word of what the limit ended may be half of one
+            let is_open = generation.n_repeated.is_none() && last.is_none_or(|id| !ends.contains(&id));
+            let text: &str = if is_open { whole_words(&generation.text) } else { &generation.text };
+            let spans = words.unknown_in(text, &input.source.text);
             item.unknown_words = spans.into_iter().map(|span| start + span.start..start + span.end).collect();
         }
     }

@@ -62,17 +62,26 @@ impl<'a> WordWatch<'a> {
 
     /// The words of a whole generated text that are not known.
     pub fn unknown(&self, ids: &[u32]) -> Vec<String> {
-        let text = self.model.text_of_generated(ids);
-        self.words.unknown_in(&text, self.source).into_iter().map(|span| text[span].to_owned()).collect()
+        self.unknown_in(&self.model.text_of_generated(ids))
+    }
+
+    /// The same of a text that goes on: its last word may still grow.
+    pub fn unknown_so_far(&self, ids: &[u32]) -> Vec<String> {
+        self.unknown_in(whole_words(&self.model.text_of_generated(ids)))
     }
 
     /// Whether every word of a text that goes on is known, but for the last one, which may still grow, and no loop ends it.
     pub fn allows(&self, ids: &[u32]) -> bool {
-        if self.loops.as_ref().is_some_and(|loops| loops.at_end(ids).is_some()) {
-            return false;
-        }
-        let text = self.model.text_of_generated(ids);
-        let is_growing = |char: char| char.is_alphanumeric() || char == char::REPLACEMENT_CHARACTER;
-        self.words.unknown_in(text.trim_end_matches(is_growing), self.source).is_empty()
+        let is_loop = self.loops.as_ref().is_some_and(|loops| loops.at_end(ids).is_some());
+        !is_loop && self.unknown_so_far(ids).is_empty()
     }
+
+    fn unknown_in(&self, text: &str) -> Vec<String> {
+        self.words.unknown_in(text, self.source).into_iter().map(|span| text[span].to_owned()).collect()
+    }
+}
+
+/// A text that goes on, without the letters and digits at its end: they may be the beginning of a word.
+pub(crate) fn whole_words(text: &str) -> &str {
+    text.trim_end_matches(|char: char| char.is_alphanumeric() || char == char::REPLACEMENT_CHARACTER)
 }
