@@ -446,3 +446,17 @@ fn a_layer_that_does_not_fit_its_texts_is_refused_before_its_log_sum_exps_are_co
         layer(Shape { d_head: 5, ..shape }).unwrap_err().to_string().starts_with("encoder layer 0: queries has 168")
     );
 }
+
+#[test]
+fn words_that_were_avoided_are_said_in_one_sentence_each_once() {
+    let remarks = |words: &[&str]| {
+        let avoided_words = words.iter().map(|word| (*word).to_owned()).collect();
+        Item { avoided_words, ..Item::default() }.remarks()
+    };
+    let said = "\"un\" is what the likeliest tokens spelled, no word the model knows: this is the best text without it";
+    assert_eq!(remarks(&["un", "un"]), [said]);
+    let said = "\"z\", \"y\" and \"x\" are what the likeliest tokens spelled, no words the model knows: this is the best text \
+                without them";
+    assert_eq!(remarks(&["z", "y", "x"]), [said]);
+    assert!(remarks(&[]).is_empty());
+}

@@ -21,7 +21,7 @@ pub use lse::{LseCheck, QueriesAndKeys};
 pub(crate) use validate::{elements, expect, wrong_number_of_tokens};
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -101,10 +101,22 @@ impl Item {
             let words = text.get(start..).unwrap_or_default().trim();
             format!("cut after \"{words}\", which the model began to repeat")
         });
-        let avoided = self.avoided_words.iter().map(|word| {
-            format!("\"{word}\" is what the likeliest tokens spelled, no word the model knows: this is the best text without it")
-        });
-        unknown.chain(repeated).chain(avoided).collect()
+        unknown.chain(repeated).chain(self.remark_on_avoided()).collect()
+    }
+
+    /// What stood where this text stands now, in one sentence, each word once.
+    fn remark_on_avoided(&self) -> Option<String> {
+        let mut seen = BTreeSet::new();
+        let words = self.avoided_words.iter().filter(|word| seen.insert(*word));
+        let words: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
+        let (last, others) = words.split_last()?;
+        let (words, what, them) = match others {
+            [] => (last.clone(), "is what the likeliest tokens spelled, no word", "it"),
+            _ => {
+                (format!("{} and {last}", others.join(", ")), "are what the likeliest tokens spelled, no words", "them")
+            }
+        };
+        Some(format!("{words} {what} the model knows: this is the best text without {them}"))
     }
 
     /// The source tokens that hold added silence; none where there is none.
