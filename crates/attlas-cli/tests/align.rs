@@ -33,6 +33,20 @@ fn json(finished: &Finished) -> Value {
 }
 
 #[test]
+fn what_is_to_be_known_of_a_generated_text_is_said_beside_its_links() {
+    let folder = folder();
+    let ghost = "The ghost haunted the old chapel.";
+    let said = "\"héslé\" is what the likeliest tokens spelled";
+    let alone = align(&folder, &[ghost]);
+    alone.succeeds();
+    assert!(alone.stderr.contains(&format!("attlas: {said}")), "{}", alone.stderr);
+    Command::new(["record", CAT, ghost, "-o", "run.safetensors"]).in_folder(&folder).run().succeeds();
+    let both = align(&folder, &["run.safetensors"]);
+    both.succeeds();
+    assert!(both.stderr.contains(&format!("attlas: text 1: {said}")), "{}", both.stderr);
+}
+
+#[test]
 fn tokens_are_aligned_by_the_mean_of_a_layer_and_by_a_head() {
     let folder = folder();
     let mean = align(&folder, &[CAT, "--layer", "2", "--tokens"]);

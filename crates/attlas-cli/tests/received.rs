@@ -301,3 +301,15 @@ fn a_share_of_rows_that_are_no_numbers_is_absent_with_its_reason_and_the_checks_
     let svg = fs::read_to_string(folder.path().join("a.svg")).expect("the picture is written");
     assert!(svg.contains("fails its checks") && svg.contains("1 value is not a finite number"), "{svg}");
 }
+
+#[test]
+fn the_picture_says_what_is_to_be_known_of_generated_tokens() {
+    let folder = folder();
+    let draw = |kind: &str| {
+        let text = "The ghost haunted the old chapel.";
+        Command::new(["draw", "received", text, "--kind", kind, "-o", "a.svg"]).in_folder(&folder).run().succeeds();
+        fs::read_to_string(folder.path().join("a.svg")).expect("the picture is written")
+    };
+    assert!(draw("decoder").contains("likeliest"), "a text that took the place of another");
+    assert!(!draw("encoder").contains("likeliest"), "its tokens were given");
+}

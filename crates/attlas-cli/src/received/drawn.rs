@@ -111,6 +111,6 @@ fn captions(text: &OfText<'_>, groups: &[Bars], n_silent: usize) -> Vec<String> 
         captions.push(format!("the first {MOST_GROUPS} of {} spans", groups.len()));
     }
     captions.push("weights are not importance".into());
-    captions.extend(provenance.remarks());
+    captions.extend(text.recording.remarks_on(text.item, text.layer.kind));
     captions
 }

@@ -59,6 +59,10 @@ impl Texts {
             Some(item) => vec![item],
             None => (0..recording.items.len()).collect(),
         };
+        for item in &items {
+            let which = if recording.items.len() > 1 { format!("text {item}: ") } else { String::new() };
+            recording.items[*item].remarks().iter().for_each(|text| remark(&format!("{which}{text}")));
+        }
         Ok(Texts::Recorded(Box::new(recording), items))
     }
 
