@@ -278,6 +278,16 @@ impl Model {
         self.loops = loops;
     }
 
+    /// What becomes of a greedy generation that repeats itself.
+    pub fn loops(&self) -> Loops {
+        self.loops
+    }
+
+    /// What becomes of a generated text with a word that the model does not know.
+    pub fn unknown_words(&self) -> UnknownWords {
+        self.unknown_words
+    }
+
     /// Chooses what becomes of a generated text with a word that the model does not know. It stays, as with other programs,
     /// unless the model is the embedded one.
     ///

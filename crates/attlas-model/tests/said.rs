@@ -107,7 +107,7 @@ fn the_best_text_of_known_words_takes_the_place_of_one_with_an_unknown_word() {
     );
     assert_eq!(item.target.text, avoided.generated[0].text);
     assert_eq!(avoided.recording.provenance.method, Method::Beam);
-    let said = format!("\"{}\" is what the likeliest tokens spelled", item.avoided_words[0]);
+    let said = format!("\"{}\" was in the likeliest text", item.avoided_words[0]);
     assert!(item.remarks().iter().any(|remark| remark.starts_with(&said)), "{:?}", item.remarks());
     // what was recorded is of the text that took the place
     let again = model.input(spelled, Some(&item.target.text)).expect("tokens");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use attlas_model::{Model, Precision, Side};
+use attlas_model::{Loops, Model, Precision, Side, UnknownWords};
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::FileIdentity;
@@ -69,6 +69,13 @@ pub struct Decoding {
     /// SHA-256 of the counts of tokens by which some are rare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<String>,
+    /// What becomes of generated texts that repeat themselves, and of those with words that the model does not know; as always where
+    /// nothing is generated.
+    #[serde(default)]
+    pub loops: Loops,
+    /// Likewise.
+    #[serde(default)]
+    pub unknown_words: UnknownWords,
 }
 
 /// Where the decoder's tokens come from.
@@ -77,7 +84,7 @@ pub struct Decoding {
 pub enum Targets {
     /// There is no other side, or the corpus gives it.
     Given,
-    /// The model generates so many tokens at most, greedily, where the corpus gives none.
+    /// The model generates so many tokens at most where the corpus gives none.
     Generated(usize),
 }
 
@@ -176,7 +183,12 @@ impl Decoding {
     pub fn of(model: &Model, has_pairs: bool, longest: usize, max_tokens: usize) -> Decoding {
         let generates = model.has(Side::Source) && model.has(Side::Target) && !has_pairs;
         let targets = if generates { Targets::Generated(max_tokens) } else { Targets::Given };
-        Decoding { targets, longest, counts: None }
+        let (loops, unknown_words) = if generates {
+            (model.loops(), model.unknown_words())
+        } else {
+            (Loops::default(), UnknownWords::default())
+        };
+        Decoding { targets, longest, counts: None, loops, unknown_words }
     }
 }
 
@@ -233,7 +245,10 @@ impl About {
         (self.decoding != other.decoding).then(|| {
             let said = |decoding: &Decoding| match decoding.targets {
                 Targets::Given => format!("texts of up to {} tokens", decoding.longest),
-                Targets::Generated(n) => format!("texts of up to {} tokens, generating up to {n}", decoding.longest),
+                Targets::Generated(n) => {
+                    let Decoding { longest, loops, unknown_words, .. } = decoding;
+                    format!("texts of up to {longest} tokens, generating up to {n} (loops: {loops}, unknown words: {unknown_words})")
+                }
             };
             format!("is of {}, not of {}", said(&self.decoding), said(&other.decoding))
         })
@@ -335,7 +350,8 @@ mod tests {
             languages: [None, None],
             precision: None,
         };
-        let decoding = Decoding { targets: Targets::Given, longest: 512, counts: None };
+        let (loops, unknown_words) = (Loops::default(), UnknownWords::default());
+        let decoding = Decoding { targets: Targets::Given, longest: 512, counts: None, loops, unknown_words };
         let file = FileIdentity { name: "a.txt".into(), n_bytes: 1, sha256_of_ends: "1".into() };
         About::new(model, decoding, vec![file], Settings { window: 1, batch_tokens: None, limit: None, part })
     }
@@ -347,6 +363,18 @@ mod tests {
         assert_eq!(exact.differs_from(&exact), None);
         let why = "is of another model: m with precision exact, not fast";
         assert_eq!(exact.differs_from(&fast).as_deref(), Some(why));
+    }
+
+    #[test]
+    fn surveys_whose_texts_were_generated_otherwise_do_not_belong_together() {
+        let (mut avoiding, mut keeping) = (about(Part::WHOLE), about(Part::WHOLE));
+        avoiding.decoding.targets = Targets::Generated(256);
+        avoiding.decoding.unknown_words = UnknownWords::Avoid;
+        keeping.decoding.targets = Targets::Generated(256);
+        let why = "is of texts of up to 512 tokens, generating up to 256 (loops: keep, unknown words: avoid), not of texts of up to \
+                   512 tokens, generating up to 256 (loops: keep, unknown words: keep)";
+        assert_eq!(avoiding.differs_from(&keeping).as_deref(), Some(why));
+        assert_eq!(avoiding.differs_from(&avoiding), None);
     }
 
     #[test]

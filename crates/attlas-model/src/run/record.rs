@@ -36,7 +36,8 @@ pub struct Run {
     /// The attention of every head; without layers when nothing was to be recorded.
     pub recording: Recording,
     /// On request: `[batch, n, vocabulary]` for language models, `[batch, n]` for a score at every position, `[batch,
-    /// classes]` for classifiers. With generation, `n` counts the generated tokens, and only one text at a time has them.
+    /// classes]` for classifiers. `n` counts the tokens that the decoder read; of one text that was generated greedily and stays,
+    /// the generated tokens.
     pub logits: Option<Array>,
     /// What was generated for each text; empty with teacher forcing. Shape `[batch]`.
     pub generated: Vec<Generation>,

@@ -110,13 +110,15 @@ impl Item {
         let words = self.avoided_words.iter().filter(|word| seen.insert(*word));
         let words: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
         let (last, others) = words.split_last()?;
-        let (words, what, them) = match others {
-            [] => (last.clone(), "is what the likeliest tokens spelled, no word", "it"),
-            _ => {
-                (format!("{} and {last}", others.join(", ")), "are what the likeliest tokens spelled, no words", "them")
-            }
-        };
-        Some(format!("{words} {what} the model knows: this is the best text without {them}"))
+        Some(match others {
+            [] => format!(
+                "{last} was in the likeliest text, no word the model knows: this is the best text found without it"
+            ),
+            _ => format!(
+                "{} and {last} were in the likeliest text, no words the model knows: this is the best text found without them",
+                others.join(", ")
+            ),
+        })
     }
 
     /// The source tokens that hold added silence; none where there is none.
