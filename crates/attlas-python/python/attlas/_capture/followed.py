@@ -194,8 +194,8 @@ def _hold(weights: Weights, used: torch.Tensor) -> bool:
     if track.dropout:
         return True
     mine = used.detach().float().cpu().reshape(recorded.shape)
-    means = (mine != 0).any(-1, keepdim=True)  # rows of padding may be made 0
-    far = float(((mine - recorded).abs() * means).max()) if mine.numel() else 0.0
+    is_none = ((mine == 0) | mine.isnan()).all(-1, keepdim=True)  # rows of padding may be made 0
+    far = float((mine - recorded).abs().masked_fill(is_none, 0).nan_to_num(torch.inf).max()) if mine.numel() else 0.0
     if far > 4 * torch.finfo(used.dtype).eps:
         weights.refuse(
             f"changes its weights after the softmax, by up to {far:.1g}, before it multiplies them with the values, so what the softmax "

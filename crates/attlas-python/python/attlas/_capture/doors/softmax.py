@@ -31,7 +31,7 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
     elif weights.dim() < 3 or weights.shape[-1] < 2 and not (recorder.is_running or is_product):
         return  # a single number or one row: no map
     else:
-        laid_out = _laid_out(recorder, weights)
+        laid_out = _laid_out(recorder, _of_seen(scores, weights))
     if not isinstance(laid_out, str):
         four, is_transposed = laid_out
         are_tokens = four.shape[-1] in token_sizes(recorder, four.shape[0]) or recorder.is_running and four.shape[-1] >= four.shape[-2]
@@ -66,6 +66,14 @@ def _is_attention(recorder: Recorder, name: str, module: Any) -> bool:
         return True
     callers = [one for one, _, _ in recorder.stack if one is not module and not isinstance(one, torch.nn.Softmax)]
     return last.isdigit() and bool(callers) and ATTENTION.search(type(callers[-1]).__name__) is not None
+
+
+def _of_seen(scores: Any, weights: torch.Tensor) -> torch.Tensor:
+    """Weights that are 0 where a query sees no key, of which a softmax makes NaN."""
+    if not isinstance(scores, torch.Tensor) or scores.shape != weights.shape:
+        return weights
+    sees_none = (scores == -torch.inf).all(-1, keepdim=True)
+    return weights.masked_fill(sees_none, 0) if bool(sees_none.any()) else weights
 
 
 def _laid_out(recorder: Recorder, weights: torch.Tensor) -> tuple[torch.Tensor, bool] | str:
