@@ -90,6 +90,10 @@ def both_transposed(q: Any, k: Any, v: Any) -> Any:
     return (v.transpose(2, 3) @ soft(q @ k.transpose(2, 3) * SCALE).transpose(2, 3)).transpose(2, 3)
 
 
+def values_of_all_heads(q: Any, k: Any, v: Any) -> Any:
+    return torch.einsum("bhij,bjd->bhid", soft(torch.einsum("bhid,bhjd->bhij", q, k) * SCALE), v[:, 0])
+
+
 class CountedAttention(OwnAttention):
     """Attention that says how many heads it has."""
 
@@ -160,7 +164,9 @@ def test_the_number_of_heads_and_of_texts_say_which_axes_are_no_tokens(attend: A
         attlas.capture(nn.Sequential(CountedAttention(attend)).eval(), (torch.randn(n_texts, n_tokens, 16),))
 
 
-@pytest.mark.parametrize("attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed, turned_by_einsum])
+@pytest.mark.parametrize(
+    "attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed, turned_by_einsum, values_of_all_heads]
+)
 def test_texts_heads_and_queries_are_told_apart_without_a_number_of_heads(attend: Attend) -> None:
     recording, queries, keys = captured(attend)
     assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE

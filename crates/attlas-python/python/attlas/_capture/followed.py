@@ -150,11 +150,12 @@ def _roles(equation: str, number: int, is_transposed: bool) -> _Roles:
     own, other = operands[number], operands[1 - number]
     if own[-1] in output or own[-1] not in other:
         return _Roles.MIXED
-    queries = [letter for letter in own[:-1] if letter not in other]
-    kept = [letter for letter in own[:-1] if letter in other]
     at = 1 if is_transposed else len(own) - 2
+    kept = [letter for letter in own[:-1] if letter in other]
+    shared = {own[at], own[2 if is_transposed else len(own) - 3]}  # queries, and heads where they have the same values
     in_order = kept == [letter for letter in output if letter in kept]
-    return _Roles.VALUES if queries == [own[at]] and in_order else _Roles.ELSEWHERE
+    is_told = own[at] not in other and shared.issuperset(set(own[:-1]).difference(other))
+    return _Roles.VALUES if is_told and in_order else _Roles.ELSEWHERE
 
 
 def _in_order(equation: str, number: int, result: torch.Tensor) -> torch.Tensor | None:
