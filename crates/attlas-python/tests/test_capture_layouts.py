@@ -206,6 +206,30 @@ def test_a_forgotten_transpose_is_seen_where_nothing_says_how_many_heads_there_a
         captured(attend)
 
 
+@pytest.mark.parametrize("n_tokens", [1, N_TOKENS])
+def test_queries_and_heads_as_one_axis_are_told_apart_also_of_one_token(n_tokens: int) -> None:
+    """Attention whose heads have the same keys and values."""
+
+    class RowsAttention(nn.Module):
+        num_heads = N_HEADS
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.queries, self.keys = nn.Linear(16, N_HEADS * 16), nn.Linear(16, 16)
+
+        def forward(self, x: Any) -> Any:
+            n_texts, n_tokens, _ = x.shape
+            scores = self.queries(x).reshape(n_texts, -1, 16) @ self.keys(x).transpose(1, 2)
+            weights = soft(scores.view(n_texts, n_tokens, N_HEADS, n_tokens))
+            return (weights.flatten(1, 2) @ x).reshape(n_texts, n_tokens, -1)
+
+    torch.manual_seed(0)
+    attention, x = RowsAttention(), torch.randn(N_TEXTS, n_tokens, 16)
+    queries, keys = attention.queries(x).view(N_TEXTS, n_tokens, N_HEADS, 16).transpose(1, 2), attention.keys(x)[:, None]
+    recording = attlas.capture(nn.Sequential(attention).eval(), (x,))
+    assert difference(recording, {("encoder", 0): soft(queries @ keys.transpose(2, 3)).detach()}) <= CLOSE
+
+
 def test_an_order_of_axes_that_nothing_shows_is_said_to_be_assumed() -> None:
     recording, queries, keys = captured(lambda q, k, v: 1.5 * F.scaled_dot_product_attention(q, k, v), n_texts=N_HEADS)
     assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE

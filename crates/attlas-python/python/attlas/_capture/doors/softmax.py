@@ -9,7 +9,9 @@ import torch.nn.functional as F
 
 from ..followed import INSTEAD, Weights
 from ..recorder import ATTENTION, Recorder, is_cross
-from .layout import HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, is_elsewhere, n_heads_in, n_heads_of, n_texts_of, other_readings, token_sizes
+from .layout import (
+    HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, is_elsewhere, is_given, n_heads_in, n_heads_of, n_texts_of, other_readings, token_sizes
+)  # fmt: skip
 
 SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
 
@@ -89,7 +91,8 @@ def _laid_out(recorder: Recorder, weights: torch.Tensor) -> tuple[torch.Tensor, 
     sizes = token_sizes(recorder, shape[0])
     if n_heads is not None:
         is_swapped = are_heads_first(recorder, shape)
-        if shape[1] in (1, n_heads) and not is_swapped:
+        is_one_token = shape[1] == 1 and shape[2] == n_heads > 1 and is_given(recorder, (shape[0], 1))
+        if shape[1] in (1, n_heads) and not is_swapped and not is_one_token:
             return weights, False
         if shape[2] == n_heads and shape[1] in sizes and shape[3] in sizes and not (is_swapped and shape[1] == 1):
             return weights.transpose(1, 2), True
