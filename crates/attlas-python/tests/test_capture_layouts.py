@@ -230,6 +230,30 @@ def test_queries_and_heads_as_one_axis_are_told_apart_also_of_one_token(n_tokens
     assert difference(recording, {("encoder", 0): soft(queries @ keys.transpose(2, 3)).detach()}) <= CLOSE
 
 
+class OwnQueriesAttention(OwnAttention):
+    """Attention whose queries are learnt, and whose keys are theirs and those of what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(plain_softmax)
+        self.learnt = nn.Parameter(torch.randn(1, 5, 16))
+
+    def parts(self, x: Any) -> Any:
+        learnt = self.learnt.expand(len(x), -1, -1)
+        queries, keys, values = super().parts(torch.cat([x, learnt], 1))
+        return queries[:, :, -5:], keys, values
+
+
+def test_queries_of_a_module_s_own_are_not_taken_for_heads() -> None:
+    torch.manual_seed(0)
+    for n_tokens in (N_TOKENS, D_HEAD):
+        attention, x = OwnQueriesAttention(), torch.randn(N_TEXTS, n_tokens, 16)
+        queries, keys, _ = attention.parts(x)
+        recording = attlas.capture(nn.Sequential(attention).eval(), (x,))
+        assert difference(recording, {("encoder", 0): soft(scores(queries, keys)).detach()}) <= CLOSE
+    with pytest.raises(attlas.CaptureError, match="as many heads as it was given tokens, and queries of its own"):
+        attlas.capture(nn.Sequential(OwnQueriesAttention()).eval(), (torch.randn(N_TEXTS, N_HEADS, 16),))
+
+
 def test_an_order_of_axes_that_nothing_shows_is_said_to_be_assumed() -> None:
     recording, queries, keys = captured(lambda q, k, v: 1.5 * F.scaled_dot_product_attention(q, k, v), n_texts=N_HEADS)
     assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE

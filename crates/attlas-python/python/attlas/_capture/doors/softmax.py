@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..followed import INSTEAD, Weights
+from ..order import Reading
 from ..recorder import ATTENTION, Recorder, is_cross
 from .layout import (
     HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, is_elsewhere, is_given, n_heads_in, n_heads_of, n_texts_of, other_readings, token_sizes
@@ -55,9 +56,11 @@ def _taken(recorder: Recorder, four: torch.Tensor, *, is_joined: bool, is_transp
     n_texts, n_heads, n_queries, n_keys = four.shape
     cross = is_cross(name, module) or is_elsewhere(recorder, n_texts, n_queries, n_keys)
     track = recorder.take_weights(four, name, module, run, cross=cross, of_product=is_product)
-    others = () if is_transposed else other_readings(recorder, four.shape, is_joined=is_joined)
-    doubt = recorder.orders.doubt(track, (n_texts, n_heads, n_queries), others, is_joined=is_joined)
-    channels = frozenset() if token_sizes(recorder, n_texts) & {n_queries, n_keys} else frozenset(all_tokens(recorder))
+    exchanged = (Reading.EXCHANGED,) if n_heads_of(recorder) is None else ()
+    others = exchanged if is_transposed else other_readings(recorder, four.shape, is_joined=is_joined)
+    doubt = recorder.orders.doubt(track, (n_texts, n_heads, n_queries), others, is_joined=is_joined, is_transposed=is_transposed)
+    are_channels = n_queries == n_keys and n_keys not in token_sizes(recorder, n_texts)
+    channels = frozenset(all_tokens(recorder)) if are_channels else frozenset()
     return Weights(track, len(track.dense) - 1, name, run, is_transposed, is_product, channels, doubt)
 
 
