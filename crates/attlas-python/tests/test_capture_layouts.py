@@ -254,6 +254,26 @@ def test_queries_of_a_module_s_own_are_not_taken_for_heads() -> None:
         attlas.capture(nn.Sequential(OwnQueriesAttention()).eval(), (torch.randn(N_TEXTS, N_HEADS, 16),))
 
 
+class SplitAttention(CountedAttention):
+    """Heads as parts of the batch, put side by side by cutting it, as the code of the Set Transformer does."""
+
+    def __init__(self, residual: bool) -> None:
+        super().__init__(plain_softmax)
+        self.residual = residual
+
+    def forward(self, x: Any) -> Any:
+        q, k, v = (torch.cat(part.split(D_HEAD, 2), 0) for part in self.project(x).chunk(3, 2))
+        context = soft(q.bmm(k.transpose(1, 2)) * SCALE).bmm(v)
+        return self.out(torch.cat((q + context if self.residual else context).split(len(x), 0), 2))
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_heads_that_are_cut_from_the_batch_are_seen_where_they_are_put_side_by_side(residual: bool) -> None:
+    with pytest.raises(attlas.CaptureError, match="heads before texts"):
+        attlas.capture(nn.Sequential(SplitAttention(residual)).eval(), (torch.randn(N_TEXTS, N_TOKENS, 16),))
+    assert "assumed" not in repr(attlas.capture(nn.Sequential(SplitAttention(residual)).eval(), (torch.randn(1, N_TOKENS, 16),)))
+
+
 def test_an_order_of_axes_that_nothing_shows_is_said_to_be_assumed() -> None:
     recording, queries, keys = captured(lambda q, k, v: 1.5 * F.scaled_dot_product_attention(q, k, v), n_texts=N_HEADS)
     assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE

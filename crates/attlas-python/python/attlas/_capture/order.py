@@ -62,7 +62,7 @@ class Doubt:
     def begin(self, made: torch.Tensor, context: torch.Tensor) -> None:
         """Follows what the call gave, `made`, which is read as `context` `[texts, heads, queries, width]`, or with texts and heads as one axis."""
         n_texts, n_heads, n_queries = self.sizes
-        context = context.detach()
+        is_plain, context = context is made, context.detach()
         if self.is_transposed:
             context = context.reshape(n_texts, n_queries, n_heads, -1).transpose(1, 2)
         context = context.reshape(*self.sizes, -1)
@@ -73,7 +73,7 @@ class Doubt:
             n_tokens = numbers.shape[1]
             rows = spread(0, n_tokens - 1, min(N_PROVED, n_tokens))
             samples.append(Sample(reading, n_tokens, rows, numbers[:, torch.as_tensor(rows)].cpu().clone()))
-        self.followed[made] = (self.track, samples)
+        self.followed[made] = (self.track, samples, self if is_plain else None)
 
     def _read(self, context: torch.Tensor, reading: Reading) -> torch.Tensor:
         """`context` in another reading, as `[texts, tokens, heads, width]`."""
@@ -88,7 +88,7 @@ class Orders:
     """What became of calls that may be read in several ways, until it is told which is right."""
 
     def __init__(self) -> None:
-        self._followed: Any = WeakIdKeyDictionary()  # tensor: the track, and the samples of the call that it was made of
+        self._followed: Any = WeakIdKeyDictionary()  # tensor: the track, the samples of the call that it was made of, the doubt where it is that call's
 
     def clear(self) -> None:
         """Forgets all."""
@@ -109,15 +109,22 @@ class Orders:
         return Doubt(track, sizes, others, is_joined, is_transposed, self._followed)
 
     def follow(self, args: Any, kwargs: Any, result: Any) -> None:
-        """Looks at a function of PyTorch that was called on one tensor."""
+        """Looks at a function of PyTorch that was called on one tensor, on parts of one, or on one and others that leave its axes as they are."""
         given = list(tensors_in([args, list(kwargs.values())]))
-        track, samples = self._followed.get(given[0], (None, [])) if len(given) == 1 else (None, [])
-        if track is None or track.is_told:
+        made = [self._followed.get(value) for value in given]
+        first = next((one for one in made if one is not None), None)
+        if first is None or first[0].is_told:
+            return
+        track, samples, doubt = first
+        if any(one is None or one[1] is not samples for one in made):
+            whole = given[made.index(first)]
+            if doubt is not None and isinstance(result, torch.Tensor) and result.shape == whole.shape:
+                doubt.begin(result, result)
             return
         for tensor in tensors_in([result]):
             if tensor.is_floating_point() and tensor.dim() > 1:
                 self._look(track, samples, tensor)
-                self._followed[tensor] = (track, samples)
+                self._followed[tensor] = (track, samples, None)
 
     def _look(self, track: Track, samples: list[Sample], tensor: torch.Tensor) -> None:
         found = [sample.reading for sample in samples if sample.stands_in(tensor)]
