@@ -511,6 +511,21 @@ def test_attention_of_the_model_itself_beside_that_of_its_layers_is_a_stack_with
     assert {(layer.stack, layer.index) for layer in recording.layers} == {("model", 0), (None, 0), (None, 1)}
 
 
+@pytest.mark.parametrize("n_others", [N_TOKENS, N_TOKENS + 1])
+def test_three_tensors_of_as_many_tokens_are_no_cross_attention_of_pytorch_s_as_of_any_other(n_others: int) -> None:
+    class Norms(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attn, self.queries, self.keys = nn.MultiheadAttention(16, N_HEADS, batch_first=True), nn.LayerNorm(16), nn.LayerNorm(16)
+
+        def forward(self, x: Any, others: Any) -> Any:
+            return self.attn(self.queries(x), self.keys(others), others)[0]
+
+    x, others = torch.randn(N_TEXTS, N_TOKENS, 16), torch.randn(N_TEXTS, n_others, 16)
+    recording = attlas.capture(Norms().eval(), (x, x if n_others == N_TOKENS else others))
+    assert recording.kinds == (("encoder",) if n_others == N_TOKENS else ("cross",))
+
+
 class QueriesAndMemory(nn.Module):
     """Attention as teaching code writes it, `attention(queries, keys, values)`."""
 
