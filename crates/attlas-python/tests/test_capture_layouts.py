@@ -90,6 +90,10 @@ def both_transposed(q: Any, k: Any, v: Any) -> Any:
     return (v.transpose(2, 3) @ soft(q @ k.transpose(2, 3) * SCALE).transpose(2, 3)).transpose(2, 3)
 
 
+def special_softmax(q: Any, k: Any, v: Any) -> Any:
+    return torch.special.softmax(q @ k.transpose(2, 3) * SCALE, -1) @ v
+
+
 def values_of_all_heads(q: Any, k: Any, v: Any) -> Any:
     return torch.einsum("bhij,bjd->bhid", soft(torch.einsum("bhid,bhjd->bhij", q, k) * SCALE), v[:, 0])
 
@@ -165,7 +169,7 @@ def test_the_number_of_heads_and_of_texts_say_which_axes_are_no_tokens(attend: A
 
 
 @pytest.mark.parametrize(
-    "attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed, turned_by_einsum, values_of_all_heads]
+    "attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed, turned_by_einsum, values_of_all_heads, special_softmax]
 )
 def test_texts_heads_and_queries_are_told_apart_without_a_number_of_heads(attend: Attend) -> None:
     recording, queries, keys = captured(attend)

@@ -14,7 +14,7 @@ from .layout import (
     HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, is_elsewhere, is_given, n_heads_in, n_heads_of, n_texts_of, other_readings, token_sizes
 )  # fmt: skip
 
-SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
+SOFTMAX = {F.softmax, torch.softmax, torch.special.softmax, torch.Tensor.softmax}
 
 
 def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -> None:
