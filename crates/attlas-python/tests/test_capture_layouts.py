@@ -90,6 +90,14 @@ def both_transposed(q: Any, k: Any, v: Any) -> Any:
     return (v.transpose(2, 3) @ soft(q @ k.transpose(2, 3) * SCALE).transpose(2, 3)).transpose(2, 3)
 
 
+def special_softmax(q: Any, k: Any, v: Any) -> Any:
+    return torch.special.softmax(q @ k.transpose(2, 3) * SCALE, -1) @ v
+
+
+def values_of_all_heads(q: Any, k: Any, v: Any) -> Any:
+    return torch.einsum("bhij,bjd->bhid", soft(torch.einsum("bhid,bhjd->bhij", q, k) * SCALE), v[:, 0])
+
+
 class CountedAttention(OwnAttention):
     """Attention that says how many heads it has."""
 
@@ -160,7 +168,9 @@ def test_the_number_of_heads_and_of_texts_say_which_axes_are_no_tokens(attend: A
         attlas.capture(nn.Sequential(CountedAttention(attend)).eval(), (torch.randn(n_texts, n_tokens, 16),))
 
 
-@pytest.mark.parametrize("attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed, turned_by_einsum])
+@pytest.mark.parametrize(
+    "attend", [softmax_of_rows, kernel_of_rows, queries_before_heads, both_transposed, turned_by_einsum, values_of_all_heads, special_softmax]
+)
 def test_texts_heads_and_queries_are_told_apart_without_a_number_of_heads(attend: Attend) -> None:
     recording, queries, keys = captured(attend)
     assert difference(recording, {("encoder", 0): soft(scores(queries, keys))}) <= CLOSE
@@ -198,6 +208,74 @@ def test_as_many_texts_or_tokens_as_heads_are_told_apart_by_what_becomes_of_them
 def test_a_forgotten_transpose_is_seen_where_nothing_says_how_many_heads_there_are(attend: Attend) -> None:
     with pytest.raises(attlas.CaptureError, match="attends from heads to heads"):
         captured(attend)
+
+
+@pytest.mark.parametrize("n_tokens", [1, N_TOKENS])
+def test_queries_and_heads_as_one_axis_are_told_apart_also_of_one_token(n_tokens: int) -> None:
+    """Attention whose heads have the same keys and values."""
+
+    class RowsAttention(nn.Module):
+        num_heads = N_HEADS
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.queries, self.keys = nn.Linear(16, N_HEADS * 16), nn.Linear(16, 16)
+
+        def forward(self, x: Any) -> Any:
+            n_texts, n_tokens, _ = x.shape
+            scores = self.queries(x).reshape(n_texts, -1, 16) @ self.keys(x).transpose(1, 2)
+            weights = soft(scores.view(n_texts, n_tokens, N_HEADS, n_tokens))
+            return (weights.flatten(1, 2) @ x).reshape(n_texts, n_tokens, -1)
+
+    torch.manual_seed(0)
+    attention, x = RowsAttention(), torch.randn(N_TEXTS, n_tokens, 16)
+    queries, keys = attention.queries(x).view(N_TEXTS, n_tokens, N_HEADS, 16).transpose(1, 2), attention.keys(x)[:, None]
+    recording = attlas.capture(nn.Sequential(attention).eval(), (x,))
+    assert difference(recording, {("encoder", 0): soft(queries @ keys.transpose(2, 3)).detach()}) <= CLOSE
+
+
+class OwnQueriesAttention(OwnAttention):
+    """Attention whose queries are learnt, and whose keys are theirs and those of what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(plain_softmax)
+        self.learnt = nn.Parameter(torch.randn(1, 5, 16))
+
+    def parts(self, x: Any) -> Any:
+        learnt = self.learnt.expand(len(x), -1, -1)
+        queries, keys, values = super().parts(torch.cat([x, learnt], 1))
+        return queries[:, :, -5:], keys, values
+
+
+def test_queries_of_a_module_s_own_are_not_taken_for_heads() -> None:
+    torch.manual_seed(0)
+    for n_tokens in (N_TOKENS, D_HEAD):
+        attention, x = OwnQueriesAttention(), torch.randn(N_TEXTS, n_tokens, 16)
+        queries, keys, _ = attention.parts(x)
+        recording = attlas.capture(nn.Sequential(attention).eval(), (x,))
+        assert difference(recording, {("encoder", 0): soft(scores(queries, keys)).detach()}) <= CLOSE
+    with pytest.raises(attlas.CaptureError, match="as many heads as it was given tokens, and queries of its own"):
+        attlas.capture(nn.Sequential(OwnQueriesAttention()).eval(), (torch.randn(N_TEXTS, N_HEADS, 16),))
+
+
+class SplitAttention(CountedAttention):
+    """Heads as parts of the batch, put side by side by cutting it, as the code of the Set Transformer does."""
+
+    def __init__(self, residual: bool) -> None:
+        super().__init__(plain_softmax)
+        self.residual = residual
+
+    def forward(self, x: Any) -> Any:
+        q, k, v = (torch.cat(part.split(D_HEAD, 2), 0) for part in self.project(x).chunk(3, 2))
+        context = soft(q.bmm(k.transpose(1, 2)) * SCALE).bmm(v)
+        return self.out(torch.cat((q + context if self.residual else context).split(len(x), 0), 2))
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_heads_that_are_cut_from_the_batch_are_seen_where_they_are_put_side_by_side(residual: bool) -> None:
+    with pytest.raises(attlas.CaptureError, match="heads before texts"):
+        attlas.capture(nn.Sequential(SplitAttention(residual)).eval(), (torch.randn(N_TEXTS, N_TOKENS, 16),))
+    assert "assumed" not in repr(attlas.capture(nn.Sequential(SplitAttention(residual)).eval(), (torch.randn(1, N_TOKENS, 16),)))
 
 
 def test_an_order_of_axes_that_nothing_shows_is_said_to_be_assumed() -> None:
@@ -435,6 +513,21 @@ def test_attention_of_the_model_itself_beside_that_of_its_layers_is_a_stack_with
 
     recording = attlas.capture(Model().eval(), (torch.randn(1, N_TOKENS, 16),))
     assert {(layer.stack, layer.index) for layer in recording.layers} == {("model", 0), (None, 0), (None, 1)}
+
+
+@pytest.mark.parametrize("n_others", [N_TOKENS, N_TOKENS + 1])
+def test_three_tensors_of_as_many_tokens_are_no_cross_attention_of_pytorch_s_as_of_any_other(n_others: int) -> None:
+    class Norms(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attn, self.queries, self.keys = nn.MultiheadAttention(16, N_HEADS, batch_first=True), nn.LayerNorm(16), nn.LayerNorm(16)
+
+        def forward(self, x: Any, others: Any) -> Any:
+            return self.attn(self.queries(x), self.keys(others), others)[0]
+
+    x, others = torch.randn(N_TEXTS, N_TOKENS, 16), torch.randn(N_TEXTS, n_others, 16)
+    recording = attlas.capture(Norms().eval(), (x, x if n_others == N_TOKENS else others))
+    assert recording.kinds == (("encoder",) if n_others == N_TOKENS else ("cross",))
 
 
 class QueriesAndMemory(nn.Module):

@@ -10,6 +10,8 @@ from capture_tools import CLOSE, SEQ2SEQ, difference, eager, ids, made, stacked,
 from torch import nn
 
 N_TOKENS, N_HEADS, D_HEAD = 6, 2, 8
+SEEN = torch.ones(N_TOKENS, N_TOKENS).tril().bool() & (torch.arange(N_TOKENS) > 1)
+"""What is seen of a text that is padded on the left: its first two rows see no key."""
 
 
 class OwnAttention(nn.Module):
@@ -38,6 +40,9 @@ class OwnAttention(nn.Module):
         elif self.how == "unseen":
             weights = (queries @ keys.transpose(2, 3)).softmax(-1)
             context = (weights[..., None] * values[:, :, None]).sum(3)
+        elif self.how in ("empty rows", "empty rows, and a change"):
+            weights = (queries @ keys.transpose(2, 3)).masked_fill(~SEEN, -torch.inf).softmax(-1).nan_to_num(0)
+            context = (weights.square() if "change" in self.how else weights) @ values
         else:
             weights = torch.softmax(queries @ keys.transpose(2, 3), dim=-1)
             context = nn.functional.dropout(weights, 0.1, self.training) @ values
@@ -46,7 +51,8 @@ class OwnAttention(nn.Module):
     def weights(self, x: Any) -> Any:
         """[batch, heads, queries, keys]"""
         queries, keys, _ = self.project(x).view(len(x), -1, 3, N_HEADS, D_HEAD).permute(2, 0, 3, 1, 4)
-        return (queries @ keys.transpose(2, 3)).softmax(-1).detach()
+        scores = queries @ keys.transpose(2, 3)
+        return (scores.masked_fill(~SEEN, -torch.inf) if "empty rows" in self.how else scores).softmax(-1).nan_to_num(0).detach()
 
 
 def own(how: str) -> tuple[Any, Any]:
@@ -54,11 +60,11 @@ def own(how: str) -> tuple[Any, Any]:
     return nn.Sequential(OwnAttention(how)).eval(), torch.randn(2, N_TOKENS, 16)
 
 
-@pytest.mark.parametrize("how", ["plain", "einsum"])
+@pytest.mark.parametrize("how", ["plain", "einsum", "empty rows"])
 def test_weights_that_multiply_the_values_are_said_to(how: str) -> None:
     model, x = own(how)
     recording = attlas.capture(model, (x,))
-    assert difference(recording, {("encoder", 0): model[0].weights(x)}) <= CLOSE
+    assert difference(recording, {(recording.layers[0].kind, 0): model[0].weights(x)}) <= CLOSE
     assert "softmax gave what the values were multiplied with" in repr(recording)
 
 
@@ -76,11 +82,19 @@ def test_weights_of_which_nothing_more_was_seen_are_not_checked_and_the_line_say
         ("features", "features"),
         ("one feature softmax", "features"),
         ("gate", "changes its weights after the softmax"),
+        ("empty rows, and a change", "changes its weights after the softmax"),
     ],
 )
 def test_a_softmax_that_is_no_map_of_queries_over_keys_is_refused(how: str, said: str) -> None:
     model, x = own(how)
     with pytest.raises(attlas.CaptureError, match=said):
+        attlas.capture(model, (x,))
+
+
+def test_weights_that_are_no_numbers_are_refused_as_queries_and_keys_are() -> None:
+    model, x = own("unseen")
+    x[1, 2] = torch.nan
+    with pytest.raises(attlas.CaptureError, match="the weights of text 1, head 0, query 0 hold a number that is not finite"):
         attlas.capture(model, (x,))
 
 

@@ -150,11 +150,12 @@ def _roles(equation: str, number: int, is_transposed: bool) -> _Roles:
     own, other = operands[number], operands[1 - number]
     if own[-1] in output or own[-1] not in other:
         return _Roles.MIXED
-    queries = [letter for letter in own[:-1] if letter not in other]
-    kept = [letter for letter in own[:-1] if letter in other]
     at = 1 if is_transposed else len(own) - 2
+    kept = [letter for letter in own[:-1] if letter in other]
+    shared = {own[at], own[2 if is_transposed else len(own) - 3]}  # queries, and heads where they have the same values
     in_order = kept == [letter for letter in output if letter in kept]
-    return _Roles.VALUES if queries == [own[at]] and in_order else _Roles.ELSEWHERE
+    is_told = own[at] not in other and shared.issuperset(set(own[:-1]).difference(other))
+    return _Roles.VALUES if is_told and in_order else _Roles.ELSEWHERE
 
 
 def _in_order(equation: str, number: int, result: torch.Tensor) -> torch.Tensor | None:
@@ -194,8 +195,8 @@ def _hold(weights: Weights, used: torch.Tensor) -> bool:
     if track.dropout:
         return True
     mine = used.detach().float().cpu().reshape(recorded.shape)
-    means = (mine != 0).any(-1, keepdim=True)  # rows of padding may be made 0
-    far = float(((mine - recorded).abs() * means).max()) if mine.numel() else 0.0
+    is_none = ((mine == 0) | mine.isnan()).all(-1, keepdim=True)  # rows of padding may be made 0
+    far = float((mine - recorded).abs().masked_fill(is_none, 0).nan_to_num(torch.inf).max()) if mine.numel() else 0.0
     if far > 4 * torch.finfo(used.dtype).eps:
         weights.refuse(
             f"changes its weights after the softmax, by up to {far:.1g}, before it multiplies them with the values, so what the softmax "

@@ -21,6 +21,10 @@ class Reading(enum.Enum):
     HEADS_TO_HEADS = (
         "attends from heads to heads, and not from tokens to tokens: its arrays are [batch, tokens, heads, width] (is a transpose(1, 2) missing?)"
     )
+    EXCHANGED = (
+        "has as many heads as it was given tokens, and queries of its own, so its arrays [batch, heads, queries, …] look like [batch, queries, heads, …] "
+        "(give texts of another length)"
+    )
 
 
 @dataclasses.dataclass
@@ -52,11 +56,16 @@ class Doubt:
     sizes: tuple[int, int, int]  # texts, heads, queries
     others: tuple[Reading, ...]
     is_joined: bool  # whether texts and heads are one axis
+    is_transposed: bool  # whether the model has `[texts, queries, heads, …]`
     followed: Any  # by tensor: the samples of what it was made of
 
     def begin(self, made: torch.Tensor, context: torch.Tensor) -> None:
         """Follows what the call gave, `made`, which is read as `context` `[texts, heads, queries, width]`, or with texts and heads as one axis."""
-        context = context.detach().reshape(*self.sizes, -1)
+        n_texts, n_heads, n_queries = self.sizes
+        is_plain, context = context is made, context.detach()
+        if self.is_transposed:
+            context = context.reshape(n_texts, n_queries, n_heads, -1).transpose(1, 2)
+        context = context.reshape(*self.sizes, -1)
         readings: list[tuple[Reading | None, torch.Tensor]] = [(None, context.transpose(1, 2))]  # each [texts, tokens, heads, width]
         readings += [(reading, self._read(context, reading)) for reading in self.others]
         samples = []
@@ -64,11 +73,11 @@ class Doubt:
             n_tokens = numbers.shape[1]
             rows = spread(0, n_tokens - 1, min(N_PROVED, n_tokens))
             samples.append(Sample(reading, n_tokens, rows, numbers[:, torch.as_tensor(rows)].cpu().clone()))
-        self.followed[made] = (self.track, samples)
+        self.followed[made] = (self.track, samples, self if is_plain else None)
 
     def _read(self, context: torch.Tensor, reading: Reading) -> torch.Tensor:
         """`context` in another reading, as `[texts, tokens, heads, width]`."""
-        if reading is Reading.HEADS_TO_HEADS:
+        if reading in (Reading.HEADS_TO_HEADS, Reading.EXCHANGED):
             return context
         n_texts, n_heads = context.shape[:2]
         heads_first = context.reshape(n_heads, n_texts, *context.shape[2:]) if self.is_joined else context
@@ -79,7 +88,7 @@ class Orders:
     """What became of calls that may be read in several ways, until it is told which is right."""
 
     def __init__(self) -> None:
-        self._followed: Any = WeakIdKeyDictionary()  # tensor: the track, and the samples of the call that it was made of
+        self._followed: Any = WeakIdKeyDictionary()  # tensor: the track, the samples of the call that it was made of, the doubt where it is that call's
 
     def clear(self) -> None:
         """Forgets all."""
@@ -90,23 +99,32 @@ class Orders:
         """Whether anything is followed."""
         return bool(self._followed)
 
-    def doubt(self, track: Track, sizes: tuple[int, int, int], others: tuple[Reading, ...], *, is_joined: bool) -> Doubt | None:
+    def doubt(
+        self, track: Track, sizes: tuple[int, int, int], others: tuple[Reading, ...], *, is_joined: bool, is_transposed: bool = False
+    ) -> Doubt | None:
         """What is to be told of a call of `track`, of so many texts, heads and queries; `None` where nothing is, or has been."""
         if not others or track.is_told:
             return None
         track.assumed = True
-        return Doubt(track, sizes, others, is_joined, self._followed)
+        return Doubt(track, sizes, others, is_joined, is_transposed, self._followed)
 
     def follow(self, args: Any, kwargs: Any, result: Any) -> None:
-        """Looks at a function of PyTorch that was called on one tensor."""
+        """Looks at a function of PyTorch that was called on one tensor, on parts of one, or on one and others that leave its axes as they are."""
         given = list(tensors_in([args, list(kwargs.values())]))
-        track, samples = self._followed.get(given[0], (None, [])) if len(given) == 1 else (None, [])
-        if track is None or track.is_told:
+        made = [self._followed.get(value) for value in given]
+        first = next((one for one in made if one is not None), None)
+        if first is None or first[0].is_told:
+            return
+        track, samples, doubt = first
+        if any(one is None or one[1] is not samples for one in made):
+            whole = given[made.index(first)]
+            if doubt is not None and isinstance(result, torch.Tensor) and result.shape == whole.shape:
+                doubt.begin(result, result)
             return
         for tensor in tensors_in([result]):
             if tensor.is_floating_point() and tensor.dim() > 1:
                 self._look(track, samples, tensor)
-                self._followed[tensor] = (track, samples)
+                self._followed[tensor] = (track, samples, None)
 
     def _look(self, track: Track, samples: list[Sample], tensor: torch.Tensor) -> None:
         found = [sample.reading for sample in samples if sample.stands_in(tensor)]

@@ -46,7 +46,8 @@ def told(
     if layer.weights is not None:
         _check_room(layer, layer.weights.size * 4, room)
         about["query_offset"] = layer.offset
-        layer.weights *= rows[:, None, :, None] & ~keys.padding[:, None, None, :]
+        np.copyto(layer.weights, 0, where=~(rows[:, None, :, None] & ~keys.padding[:, None, None, :]))
+        _check_weights(layer)
         return about, {"weights": _raw(layer.weights)}, None, ""
     _check_finite(layer, rows, keys.padding)
     about["shape"] |= {
@@ -130,6 +131,18 @@ def _check_finite(layer: Layer, rows: Array, padding: Array) -> None:
                 "itself computes NaN or infinity there; 16-bit models may need another number format"
             )
         held[torch.as_tensor(bad)] = 0
+
+
+def _check_weights(layer: Layer) -> None:
+    """Weights that a softmax gave are finite."""
+    assert layer.weights is not None
+    bad = ~np.isfinite(layer.weights)
+    if bad.any():
+        text, head, query = (int(at) for at in np.argwhere(bad)[0][:3])
+        raise CaptureError(
+            f"{layer.place}: the weights of text {text}, head {head}, query {query} hold a number that is not finite: the model itself computes NaN "
+            "there; 16-bit models may need another number format"
+        )
 
 
 def _dense(layer: Layer, rows: Array, padding: Array) -> Array:

@@ -51,6 +51,11 @@ def all_tokens(recorder: Recorder) -> set[int]:
     return tokens | {math.prod(shape[2:]) for shape in shapes if len(shape) > 3}
 
 
+def is_given(recorder: Recorder, sizes: tuple[int, int]) -> bool:
+    """Whether the module that is running was given `[texts, tokens, width]` of so many texts and tokens."""
+    return any(value.dim() == 3 and value.is_floating_point() and tuple(value.shape[:2]) == sizes for value in _given(recorder))
+
+
 def take(recorder: Recorder, given: Given, output: torch.Tensor) -> Track | None:
     """Takes in a call, unless its queries are channels, and tokens what is summed over (cross-covariance attention), or its queries are
     heads: that is said. Returns its track."""

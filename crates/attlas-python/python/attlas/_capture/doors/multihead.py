@@ -32,7 +32,8 @@ def record_multihead(recorder: Recorder, func: Any, args: tuple[Any, ...], kwarg
 
 def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
     name, module, run = recorder.innermost
-    is_self = is_same(told["key"], told["query"])
+    query, key, value = (told[side] for side in ("query", "key", "value"))
+    is_other = not is_same(query, key) and (query.shape != key.shape or is_same(key, value))
     sides = [told[side] if told[side].dim() == 3 else told[side][:, None] for side in ("query", "key", "value")]
     n_heads = told["num_heads"]
     (queries, keys, values), extra = _projected(told, sides)
@@ -48,7 +49,7 @@ def _given(recorder: Recorder, told: dict[str, Any]) -> Given:
         values=values,
         mask=_mask(told, queries, keys, len(extra)),
         scale=float(queries.shape[-1] ** -0.5),
-        cross=is_cross(name, module) or not is_self and "self" not in name.rpartition(".")[2],
+        cross=is_cross(name, module) or is_other and "self" not in name.rpartition(".")[2],
         dropout=bool(told.get("training", True)) and told["dropout_p"] > 0,
         invocation=run,
         extra_keys=extra,

@@ -8,10 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from ..followed import INSTEAD, Weights
+from ..order import Reading
 from ..recorder import ATTENTION, Recorder, is_cross
-from .layout import HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, is_elsewhere, n_heads_in, n_heads_of, n_texts_of, other_readings, token_sizes
+from .layout import (
+    HEADS_FIRST, UNTOLD, all_tokens, are_heads_first, is_elsewhere, is_given, n_heads_in, n_heads_of, n_texts_of, other_readings, token_sizes
+)  # fmt: skip
 
-SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
+SOFTMAX = {F.softmax, torch.softmax, torch.special.softmax, torch.Tensor.softmax}
 
 
 def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -> None:
@@ -31,7 +34,7 @@ def softmax(recorder: Recorder, scores: Any, weights: torch.Tensor, axis: Any) -
     elif weights.dim() < 3 or weights.shape[-1] < 2 and not (recorder.is_running or is_product):
         return  # a single number or one row: no map
     else:
-        laid_out = _laid_out(recorder, weights)
+        laid_out = _laid_out(recorder, _of_seen(scores, weights))
     if not isinstance(laid_out, str):
         four, is_transposed = laid_out
         are_tokens = four.shape[-1] in token_sizes(recorder, four.shape[0]) or recorder.is_running and four.shape[-1] >= four.shape[-2]
@@ -53,9 +56,11 @@ def _taken(recorder: Recorder, four: torch.Tensor, *, is_joined: bool, is_transp
     n_texts, n_heads, n_queries, n_keys = four.shape
     cross = is_cross(name, module) or is_elsewhere(recorder, n_texts, n_queries, n_keys)
     track = recorder.take_weights(four, name, module, run, cross=cross, of_product=is_product)
-    others = () if is_transposed else other_readings(recorder, four.shape, is_joined=is_joined)
-    doubt = recorder.orders.doubt(track, (n_texts, n_heads, n_queries), others, is_joined=is_joined)
-    channels = frozenset() if token_sizes(recorder, n_texts) & {n_queries, n_keys} else frozenset(all_tokens(recorder))
+    exchanged = (Reading.EXCHANGED,) if n_heads_of(recorder) is None else ()
+    others = exchanged if is_transposed else other_readings(recorder, four.shape, is_joined=is_joined)
+    doubt = recorder.orders.doubt(track, (n_texts, n_heads, n_queries), others, is_joined=is_joined, is_transposed=is_transposed)
+    are_channels = n_queries == n_keys and n_keys not in token_sizes(recorder, n_texts)
+    channels = frozenset(all_tokens(recorder)) if are_channels else frozenset()
     return Weights(track, len(track.dense) - 1, name, run, is_transposed, is_product, channels, doubt)
 
 
@@ -66,6 +71,14 @@ def _is_attention(recorder: Recorder, name: str, module: Any) -> bool:
         return True
     callers = [one for one, _, _ in recorder.stack if one is not module and not isinstance(one, torch.nn.Softmax)]
     return last.isdigit() and bool(callers) and ATTENTION.search(type(callers[-1]).__name__) is not None
+
+
+def _of_seen(scores: Any, weights: torch.Tensor) -> torch.Tensor:
+    """Weights that are 0 where a query sees no key, of which a softmax makes NaN."""
+    if not isinstance(scores, torch.Tensor) or scores.shape != weights.shape:
+        return weights
+    sees_none = (scores == -torch.inf).all(-1, keepdim=True)
+    return weights.masked_fill(sees_none, 0) if bool(sees_none.any()) else weights
 
 
 def _laid_out(recorder: Recorder, weights: torch.Tensor) -> tuple[torch.Tensor, bool] | str:
@@ -81,7 +94,8 @@ def _laid_out(recorder: Recorder, weights: torch.Tensor) -> tuple[torch.Tensor, 
     sizes = token_sizes(recorder, shape[0])
     if n_heads is not None:
         is_swapped = are_heads_first(recorder, shape)
-        if shape[1] in (1, n_heads) and not is_swapped:
+        is_one_token = shape[1] == 1 and shape[2] == n_heads > 1 and is_given(recorder, (shape[0], 1))
+        if shape[1] in (1, n_heads) and not is_swapped and not is_one_token:
             return weights, False
         if shape[2] == n_heads and shape[1] in sizes and shape[3] in sizes and not (is_swapped and shape[1] == 1):
             return weights.transpose(1, 2), True
