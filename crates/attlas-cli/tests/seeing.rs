@@ -73,6 +73,8 @@ fn a_text_is_recorded_with_an_image_and_what_a_word_looks_at_is_drawn_over_it() 
     draw(&["--query", "what", "-o", "p.svg"]).says(2, "--query what: stands before the image");
     draw(&["--query", "cat", "-o", "p.svg"]).says(2, "--query cat: there is no such token");
     draw(&["--image-number", "1", "-o", "p.svg"]).says(2, "--image-number 1: the text has 1 image");
+    draw(&["--tower", "vision", "--image-number", "1", "-o", "p.svg"])
+        .says(2, "--image-number 1: these maps are of 1 image");
     // the vision tower's own maps
     let tower = run(
         &folder,

@@ -39,7 +39,7 @@ pub fn figure(recording: &Recording, common: &Common, arguments: &PatchesArgumen
     let kind = common.kind.unwrap_or_else(|| usual_kind(recording, item, arguments.query.as_deref()));
     let layer = pick_layer_in(recording, common.view.quantity, kind, arguments.one.layer)?;
     let found = recording.layer(kind, layer)?;
-    let grid = one_of(found.key_images(item), arguments.image_number)?;
+    let grid = one_of(found.key_images(item), arguments.image_number, kind)?;
     let queries = found.query_tokens(item);
     let query = match (&arguments.query, kind) {
         (Some(query), Kind::Decoder) => attlas::place::token_of(queries, query, "--query").map_err(Failure::Usage)?,
@@ -102,11 +102,14 @@ fn usual_kind(recording: &Recording, item: &Item, query: Option<&str>) -> Kind {
     Kind::Encoder
 }
 
-/// The image that is meant.
-fn one_of(images: &[PatchGrid], number: usize) -> Result<&PatchGrid, Failure> {
+/// The image that is meant. A tower's maps are of one image, whatever the text has.
+fn one_of(images: &[PatchGrid], number: usize, kind: Kind) -> Result<&PatchGrid, Failure> {
     images.get(number).ok_or_else(|| match images.len() {
         0 => Failure::Input("the recording's tokens are no patches of an image; `attlas draw map` draws it".into()),
-        n => Failure::Usage(format!("--image-number {number}: the text has {}, counted from 0", counted(n, "image"))),
+        n => {
+            let whose = if kind == Kind::Decoder { "the text has" } else { "these maps are of" };
+            Failure::Usage(format!("--image-number {number}: {whose} {}, counted from 0", counted(n, "image")))
+        }
     })
 }
 
