@@ -322,6 +322,38 @@ fn a_bias_of_each_key_is_in_the_recording_its_file_and_the_scores() {
 }
 
 #[test]
+fn a_generation_is_that_of_whole_passes_beyond_the_length_at_which_phi_3_changes_its_frequencies() {
+    let model = Model::load(&data("families").join("phi3-longrope")).expect("a model");
+    let input =
+        |ids: &[u32]| Input { target: model.tokens_from_ids(Side::Target, ids).expect("tokens"), ..Input::default() };
+    // 16 positions are what it was trained for
+    let mut ids: Vec<u32> = (0..10).map(|place| 5 + place * 7 % 41).collect();
+    for decoding in [Decoding::Greedy { max_tokens: 12 }, Decoding::Beam { width: 1, max_tokens: 12 }] {
+        ids.truncate(10);
+        let options = RunOptions { decoding, pass: Pass::keeping([Site::Attention]) };
+        let run = model.run(&[input(&ids)], &options).expect("a run");
+        let written = run.generated[0].tokens.tokens.iter().filter_map(|token| token.id).collect::<Vec<u32>>();
+        assert!(ids.len() + written.len() > 18, "{written:?}");
+        let options = RunOptions { pass: Pass::keeping([Site::Attention, Site::Logits]), ..RunOptions::default() };
+        for (place, id) in written.iter().enumerate() {
+            let whole = model.run(&[input(&ids)], &options).expect("a run");
+            let logits = whole.logits.expect("they were kept");
+            let last = &logits.values[logits.values.len() - logits.shape[2]..];
+            let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).expect("a logit");
+            assert_eq!(best as u32, *id, "token {place}");
+            ids.push(*id);
+        }
+        ids.pop();
+        let whole = model.run(&[input(&ids)], &options).expect("a run");
+        for layer in &whole.recording.layers {
+            let map = |run: &Run| run.recording.map(0, layer.kind, layer.index, 0).expect("a map").dense();
+            let worst = map(&run).iter().zip(map(&whole)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-5, "layer {}: off by {worst}", layer.index);
+        }
+    }
+}
+
+#[test]
 fn a_text_has_the_maps_it_has_alone_where_rotary_frequencies_depend_on_its_length() {
     for case in ["llama-dynamic", "phi3-longrope"] {
         let model = Model::load(&data("families").join(case)).expect("a model");

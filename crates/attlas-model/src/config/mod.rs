@@ -38,6 +38,9 @@ pub struct Architecture {
     pub ids: SpecialIds,
     /// How long a text may be.
     pub length: Length,
+    /// A generated text that grows longer than so many tokens is read anew from its beginning: rotary frequencies change there
+    /// (Phi-3). Other models whose frequencies change keep what they have read.
+    pub anew_beyond: Option<usize>,
 }
 
 /// How long a text may be, in tokens.
@@ -381,13 +384,13 @@ impl NormKind {
 impl Architecture {
     /// A decoder on its own.
     pub fn decoder(stack: Stack, readout: Readout, ids: SpecialIds, length: Length) -> Architecture {
-        Architecture { encoder: None, decoder: Some(stack), readout, ids, length }
+        Architecture { encoder: None, decoder: Some(stack), readout, ids, length, anew_beyond: None }
     }
 
     /// An encoder on its own, whose batches are filled with `padding`.
     pub fn encoder(padding: Option<u32>, stack: Stack, readout: Readout, length: Length) -> Architecture {
         let ids = SpecialIds { padding, ..SpecialIds::default() };
-        Architecture { encoder: Some(stack), decoder: None, readout, ids, length }
+        Architecture { encoder: Some(stack), decoder: None, readout, ids, length, anew_beyond: None }
     }
 }
 

@@ -108,6 +108,7 @@ fn read(config: &ConfigFile, style: Style) -> Result<(Architecture, Names), Erro
     let ends = config.ids("eos_token_id", n_target_tokens)?;
     let shared = config.flag_or("share_encoder_decoder_embeddings", true)?;
     let architecture = Architecture {
+        anew_beyond: None,
         encoder: Some(encoder),
         decoder: Some(decoder),
         readout: if readouts::has_language_readout(config)? {

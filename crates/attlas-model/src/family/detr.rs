@@ -50,6 +50,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         false => Readout::None,
     };
     let architecture = Architecture {
+        anew_beyond: None,
         encoder: Some(encoder),
         decoder: Some(decoder),
         readout,

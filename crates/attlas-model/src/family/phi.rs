@@ -8,7 +8,8 @@ use super::{Family, llama, readouts};
 use crate::Error;
 use crate::config::file::ConfigFile;
 use crate::config::{
-    Architecture, Attention, Biases, Block, Embedding, FeedForward, Length, Norm, QkNorm, QkScope, Residual, Stack,
+    Architecture, Attention, Biases, Block, Embedding, FeedForward, Frequencies, Length, Norm, QkNorm, QkScope,
+    Residual, Stack,
 };
 use crate::load::{AttentionNames, FeedForwardNames, Names, ProjectionNames, ReadoutNames, StackNames};
 
@@ -90,7 +91,13 @@ fn read_phi3(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         }
         Ok(())
     })?;
-    Ok((architecture, PHI3_NAMES))
+    let blocks = architecture.decoder.iter().flat_map(|stack| &stack.blocks);
+    let thresholds = blocks.filter_map(|block| match block.own_attention()?.rotary.as_ref()?.frequencies {
+        Frequencies::ByLength { threshold, .. } => Some(threshold),
+        _ => None,
+    });
+    let anew_beyond = thresholds.min();
+    Ok((Architecture { anew_beyond, ..architecture }, PHI3_NAMES))
 }
 
 const PHI3_NAMES: Names = Names {

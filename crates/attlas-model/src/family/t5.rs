@@ -65,6 +65,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         return Ok((architecture, Names { decoder: None, ..names }));
     }
     let architecture = Architecture {
+        anew_beyond: None,
         encoder: Some(encoder),
         decoder: Some(sizes.stack(n_tokens, vec![decoder; n_decoder])),
         readout: readout(config, n_tokens, sizes.d_model)?,

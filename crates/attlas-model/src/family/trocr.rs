@@ -40,6 +40,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
         ends = decoder.ids("eos_token_id", n_tokens)?;
     }
     let architecture = Architecture {
+        anew_beyond: None,
         encoder: Some(seeing),
         decoder: Some(writing),
         readout: Readout::Tokens {

@@ -67,6 +67,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     };
     let cross = Attention::plain(n_heads, d_head, Visibility::FULL);
     let architecture = Architecture {
+        anew_beyond: None,
         encoder: Some(stack(source_vocabulary, Visibility::FULL, None)),
         decoder: Some(stack(target_vocabulary, Visibility::CAUSAL, Some(cross))),
         readout: Readout::Tokens {

@@ -28,6 +28,7 @@ fn read(config: &ConfigFile) -> Result<(Architecture, Names), Error> {
     let n_tokens = config.size("vocab_size")?;
     config.must_be("scale_embedding", &false.into())?;
     let architecture = Architecture {
+        anew_beyond: None,
         encoder: Some(encoder(config)?),
         decoder: Some(decoder(config, n_tokens)?),
         readout: if readouts::has_language_readout(config)? {

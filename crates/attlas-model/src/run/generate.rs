@@ -116,6 +116,19 @@ impl<'a> Session<'a> {
         Ok(self.transformer.logits(&last))
     }
 
+    /// Reads the last id that each continuation of the prompt has, or all of them anew where the model does so at their length.
+    fn read_on(&mut self, prompt: &[u32], continuations: &[&[u32]]) -> Result<Vec<f32>, Stopped> {
+        let length = prompt.len() + continuations.first().map_or(0, |ids| ids.len());
+        let ids: Vec<u32> = match self.transformer.architecture.anew_beyond {
+            Some(threshold) if self.decoder.past <= threshold && length > threshold => {
+                self.decoder = StackState::default();
+                continuations.iter().flat_map(|ids| prompt.iter().chain(*ids)).copied().collect()
+            }
+            _ => continuations.iter().filter_map(|ids| ids.last()).copied().collect(),
+        };
+        self.step(&ids)
+    }
+
     /// Tells that there are `n_tokens` tokens now.
     fn tell(&mut self, n_tokens: usize) -> Result<(), Stopped> {
         tell(self.watch, Progress::Token { item: self.plan.text(0), n_tokens })
@@ -163,7 +176,7 @@ impl<'a> Session<'a> {
                 }
                 return Ok(generated);
             }
-            logits = self.step(&[id as u32])?;
+            logits = self.read_on(prompt, &[&generated.ids])?;
         }
     }
 
@@ -250,10 +263,9 @@ impl<'a> Session<'a> {
                 return Ok(finished);
             }
             let parents: Vec<usize> = open.iter().map(|candidate| candidate.parent).collect();
-            let step_ids: Vec<u32> = open.iter().map(|candidate| candidate.id).collect();
             self.select(&parents);
-            logits = self.step(&step_ids)?;
             running = next;
+            logits = self.read_on(prompt, &running.iter().map(|beam| beam.ids.as_slice()).collect::<Vec<_>>())?;
         }
     }
 

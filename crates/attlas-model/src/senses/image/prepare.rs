@@ -10,7 +10,7 @@ use super::resample::{Filter, resize};
 use crate::Error;
 use crate::block::pass::Array;
 use crate::config::file::ConfigFile;
-use crate::family::processors;
+use crate::family::processors::{self, Processor};
 
 /// The largest side that an image is resized to.
 const MAX_SIDE: usize = 4096;
@@ -67,23 +67,27 @@ impl Prepared {
 }
 
 impl Preparation {
-    /// Reads preprocessor_config.json; absent fields are as in `transformers`' ViT.
+    /// Reads preprocessor_config.json; absent fields are as in the class of `transformers` that it names, of ViT where it names none.
     pub fn read(config: &ConfigFile) -> Result<Preparation, Error> {
         let multiples = of_multiples(config)?;
-        let filter = config.count_or("resample", if multiples.is_some() { 3 } else { 2 })?;
+        let processor = processors::processor(config)?;
+        let is_cubic =
+            multiples.is_some() || matches!(processor, Processor::Clip | Processor::Deit | Processor::Siglip);
+        let filter = config.count_or("resample", if is_cubic { 3 } else { 2 })?;
         let filter = Filter::of_number(filter)
             .ok_or_else(|| config.error("resample", format!("is {filter}, but must be a filter of Pillow, 0 to 5")))?;
         let resized = match config.flag_or("do_resize", true)? {
             true => {
                 let size = match multiples {
                     Some(multiples) => multiples,
-                    None => of_patches(config)?.or(size(config, "size")?).unwrap_or(usual_size(config)?),
+                    None => of_patches(config)?.or(size(config, "size")?).unwrap_or(usual_size(processor)),
                 };
                 Some((size, filter))
             }
             false => None,
         };
-        let cut = match config.flag_or("do_center_crop", false)? {
+        let cuts = multiples.is_none() && matches!(processor, Processor::Clip | Processor::Deit);
+        let cut = match config.flag_or("do_center_crop", cuts)? {
             true => Some(match size(config, "crop_size")? {
                 None => [224; 2],
                 Some(Size::Exact(sides)) => sides,
@@ -102,9 +106,13 @@ impl Preparation {
         };
         let normalised = match config.flag_or("do_normalize", true)? {
             true => {
-                let default = |clip: [f64; 3]| if multiples.is_some() { clip } else { [0.5; 3] };
-                let mean = colors(config, "image_mean", default(CLIP_MEAN))?;
-                Some([mean, colors(config, "image_std", default(CLIP_DEVIATION))?])
+                let [mean, deviation] = match processor {
+                    _ if multiples.is_some() => CLIP,
+                    Processor::Clip => CLIP,
+                    Processor::Detr | Processor::Dinov3 => IMAGENET,
+                    Processor::Vit | Processor::Deit | Processor::Siglip => [[0.5; 3]; 2],
+                };
+                Some([colors(config, "image_mean", mean)?, colors(config, "image_std", deviation)?])
             }
             false => None,
         };
@@ -113,7 +121,8 @@ impl Preparation {
                 config.error("do_pad", "is true, which puts an image in the middle of a square; attlas does not")
             );
         }
-        let note = (resized.is_some() && processors::resizes_numbers(config)?).then_some(IN_BYTES);
+        // DINOv3's pixels are resized as numbers that are not rounded to 8 bits afterwards
+        let note = (resized.is_some() && processor == Processor::Dinov3).then_some(IN_BYTES);
         Ok(Preparation { file: config.path().to_owned(), resized, cut, scale, normalised, note })
     }
 
@@ -258,9 +267,8 @@ fn sides_of_multiples(sides: [usize; 2], unit: usize, [least, most]: [usize; 2])
 
 /// How many times one side of an image may be the other, for Qwen2-VL.
 const LONGEST_SHAPE: f64 = 200.0;
-/// What Qwen2-VL's images are normalised by where nothing is said: CLIP's.
-const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
-const CLIP_DEVIATION: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
+/// Mean and standard deviation of the colours that CLIP was trained on.
+const CLIP: [[f64; 3]; 2] = [[0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]];
 
 /// Sides in whole squares of patches that are merged, where a configuration speaks of those (Qwen2-VL).
 fn of_multiples(config: &ConfigFile) -> Result<Option<Size>, Error> {
@@ -303,12 +311,13 @@ fn of_patches(config: &ConfigFile) -> Result<Option<Size>, Error> {
 }
 
 /// The size where none is given.
-fn usual_size(config: &ConfigFile) -> Result<Size, Error> {
-    Ok(if processors::keeps_shape(config)? {
-        Size::Edges { shortest: 800, longest: 1333 }
-    } else {
-        Size::Exact([224; 2])
-    })
+fn usual_size(processor: Processor) -> Size {
+    match processor {
+        Processor::Detr => Size::Edges { shortest: 800, longest: 1333 },
+        Processor::Clip => Size::ShortestEdge(224),
+        Processor::Deit => Size::Exact([256; 2]),
+        Processor::Vit | Processor::Siglip | Processor::Dinov3 => Size::Exact([224; 2]),
+    }
 }
 
 /// A size as configurations have it: a number, or an object with height and width or the shortest edge.
@@ -321,7 +330,7 @@ fn size(config: &ConfigFile, field: &str) -> Result<Option<Size>, Error> {
         None => Ok(None),
         Some(Value::Number(_)) => {
             let side = limited(config, field)?;
-            if field == "size" && processors::keeps_shape(config)? {
+            if field == "size" && processors::processor(config)? == Processor::Detr {
                 let longest = if config.has("max_size") { limited(config, "max_size")? } else { 1333 };
                 return Ok(Some(Size::Edges { shortest: side, longest }));
             }
@@ -348,9 +357,6 @@ const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 /// Three numbers, or one for all three colours.
 fn colors(config: &ConfigFile, field: &str, default: [f64; 3]) -> Result<[f64; 3], Error> {
     let numbers = match config.get(field) {
-        None if processors::keeps_shape(config)? => {
-            (if field == "image_mean" { IMAGENET[0] } else { IMAGENET[1] }).to_vec()
-        }
         None => default.to_vec(),
         Some(Value::Number(_)) => vec![config.number_or(field, 0.5)?],
         Some(_) => config.numbers(field)?.unwrap_or_default(),
@@ -360,8 +366,8 @@ fn colors(config: &ConfigFile, field: &str, default: [f64; 3]) -> Result<[f64; 3
         [red, green, blue] => [red, green, blue],
         _ => return Err(config.error(field, format!("has {} numbers, but there are 3 colours", numbers.len()))),
     };
-    if field == "image_std" && numbers.iter().any(|number| *number as f32 == 0.0) {
-        return Err(config.error(field, "has a 0, by which pixels would be divided"));
+    if field == "image_std" && numbers.iter().any(|number| !(255.0 / *number as f32).is_finite()) {
+        return Err(config.error(field, "has a number near 0, by which pixels would be divided"));
     }
     Ok(numbers)
 }
@@ -400,6 +406,29 @@ mod tests {
             n_compared += 1;
         }
         assert!(n_compared >= 26, "{n_compared}");
+    }
+
+    /// The classes' own attributes in transformers 5.24.
+    #[test]
+    fn what_a_file_leaves_out_is_as_its_class_has_it() {
+        let usual = |class: &str| {
+            let config = serde_json::json!({ "image_processor_type": class }).to_string();
+            let config = ConfigFile::parse("preprocessor_config.json".as_ref(), config.as_bytes()).expect("JSON");
+            let Preparation { resized, cut, normalised, .. } = Preparation::read(&config).expect("a preparation");
+            let (size, filter) = resized.expect("it is resized");
+            (size, filter, cut, normalised.expect("it is normalised"))
+        };
+        let [two, three] = [2, 3].map(|number| Filter::of_number(number).expect("a filter"));
+        let (grey, middle) = ([[0.5; 3]; 2], Some([224; 2]));
+        for class in ["CLIPImageProcessor", "CLIPFeatureExtractor", "BitImageProcessor", "LlavaImageProcessorFast"] {
+            assert_eq!(usual(class), (Size::ShortestEdge(224), three, middle, CLIP), "{class}");
+        }
+        assert_eq!(usual("DeiTImageProcessor"), (Size::Exact([256; 2]), three, middle, grey));
+        assert_eq!(usual("SiglipImageProcessor"), (Size::Exact([224; 2]), three, None, grey));
+        assert_eq!(usual("BeitImageProcessor"), (Size::Exact([224; 2]), three, None, grey));
+        assert_eq!(usual("ViTImageProcessor"), (Size::Exact([224; 2]), two, None, grey));
+        assert_eq!(usual("DINOv3ViTImageProcessorFast"), (Size::Exact([224; 2]), two, None, IMAGENET));
+        assert_eq!(usual("DetrImageProcessor"), (Size::Edges { shortest: 800, longest: 1333 }, two, None, IMAGENET));
     }
 
     #[test]
