@@ -395,7 +395,8 @@ def _surveyor(batch: Batch, pairs: bool) -> _attlas.Surveyor:
     if path is not None and not os.path.exists(path):
         path = _attlas.Model.find(path, batch.revision)
     languages = (batch.from_language, batch.to_language)
-    loaded = {"adapter": batch.adapter, "tokenizer": batch.tokenizer, "languages": languages, "precision": None, "tower": None, "images": False}
+    usual = dict.fromkeys(("precision", "tower", "loops", "unknown_words"))
+    loaded = {**usual, "adapter": batch.adapter, "tokenizer": batch.tokenizer, "languages": languages, "images": False}
     model = _attlas.Model.load(path, loaded)
     places = [os.fspath(place) for place in (path, batch.adapter, batch.tokenizer) if place is not None]
     how = {
