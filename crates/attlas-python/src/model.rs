@@ -242,10 +242,9 @@ impl Model {
         let reads_all =
             !self.inner.has(Side::Target) || self.inner.finds_objects() || (!self.inner.has(Side::Source) && !is_asked);
         let max_tokens = how.max_tokens.unwrap_or(MAX_TOKENS);
-        match how.beams {
-            _ if is_given || reads_all => Decoding::TeacherForcing,
-            Some(width) => Decoding::Beam { width, max_tokens },
-            None => Decoding::Greedy { max_tokens },
+        match is_given || reads_all {
+            true => Decoding::TeacherForcing,
+            false => Decoding::generating(how.beams, max_tokens),
         }
     }
 }

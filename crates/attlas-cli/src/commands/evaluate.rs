@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use attlas::analysis::alignment::ALIGNING_ROWS;
 use attlas::{HeadId, RowTokens};
+use attlas_model::Decoding;
 use attlas_train::alignment::Accuracy;
 use attlas_train::data::BadLines;
 use attlas_train::evaluate::{Evaluation, LONG, MAX_TOKENS, Options};
@@ -12,7 +13,7 @@ use clap::Args;
 
 use super::pair_lines::{left_out_lines, say_wider_lines};
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{ModelArguments, decoding, load_model, parse_beams};
+use crate::inputs::{ModelArguments, load_model, parse_beams};
 use crate::terminal::{Terminal, print_json, printable, remark};
 use crate::words::counted;
 
@@ -57,7 +58,7 @@ pub fn run(arguments: &EvaluateArguments, terminal: &mut Terminal) -> Result<Out
     model.precision_note().into_iter().for_each(remark);
     let options = Options {
         bad_lines: if arguments.skip_bad { BadLines::Skip } else { BadLines::Refuse },
-        decoding: decoding(arguments.beam, arguments.max_tokens),
+        decoding: Decoding::generating(arguments.beam, arguments.max_tokens),
     };
     let evaluation = attlas_train::evaluate(&model, &arguments.pairs, options, &mut |_| {})?;
     if arguments.json {

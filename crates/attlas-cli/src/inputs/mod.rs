@@ -7,6 +7,7 @@ mod head_effects;
 mod hub;
 mod model;
 mod named_span;
+mod numbers;
 mod own_output;
 mod recorded;
 mod recording;
@@ -21,11 +22,12 @@ pub use chosen_heads::ChosenHeads;
 pub use explained::{ONE_TEXT, ScoreArguments, SubjectArguments, row_of, with_options};
 pub use head_effects::head_effects;
 pub use model::{
-    IdList, KnockOut, MAX_MB, ModelArguments, ReadArguments, RunArguments, SentenceArguments, Sentences, TextRun,
-    Texts, decoding, load_model, model_path, model_place, parse_beams, parse_ids, parse_knock_out, run_given, run_ids,
-    run_inputs, run_texts, run_traced, tokens_of_ids,
+    KnockOut, MAX_MB, ModelArguments, ReadArguments, RunArguments, SentenceArguments, Sentences, TextRun, Texts,
+    load_model, model_path, model_place, parse_knock_out, run_given, run_ids, run_inputs, run_texts, run_traced,
+    tokens_of_ids,
 };
 pub use named_span::{NamedSpan, parse_named_span};
+pub use numbers::{IdList, parse_beams, parse_ids};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};
 #[cfg(feature = "serve")]
 pub use recording::refuse_page;

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 
 #[cfg(feature = "download")]
 pub use super::hub::model_path;
+use super::numbers::{IdList, parse_beams, parse_ids, parse_max_tokens};
 use super::text::RawText;
 use super::{Material, input_of, read_text, run_seeing, run_towers, say_sentences};
 use crate::failure::Failure;
@@ -229,15 +230,7 @@ impl RunArguments {
             return Decoding::TeacherForcing;
         }
         let max_tokens = self.max_tokens.unwrap_or(MAX_TOKENS);
-        decoding(self.beam, max_tokens)
-    }
-}
-
-/// How a text is generated: by a search with so many beams, or greedily.
-pub fn decoding(beam: Option<usize>, max_tokens: usize) -> Decoding {
-    match beam {
-        Some(width) => Decoding::Beam { width, max_tokens },
-        None => Decoding::Greedy { max_tokens },
+        Decoding::generating(self.beam, max_tokens)
     }
 }
 
@@ -329,33 +322,6 @@ impl TextRun {
     pub fn say_provenance(&self) {
         self.recording.provenance.remarks().iter().for_each(|text| remark(text));
         self.hints.iter().for_each(|hint| remark(hint));
-    }
-}
-
-/// Ids given on the command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdList(pub Vec<u32>);
-
-/// Reads `10,42,87`.
-pub fn parse_ids(text: &str) -> Result<IdList, String> {
-    let id = |part: &str| {
-        part.trim().parse::<u32>().map_err(|_| format!("\"{part}\" is no token id; ids are written 10,42,87"))
-    };
-    text.split(',').map(id).collect::<Result<_, _>>().map(IdList)
-}
-
-/// Reads a number of beams.
-pub fn parse_beams(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..=64) => Ok(n),
-        _ => Err("a number of beams from 1 to 64 was expected".into()),
-    }
-}
-
-fn parse_max_tokens(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..=1_000_000) => Ok(n),
-        _ => Err("a number of tokens from 1 to 1000000 was expected".into()),
     }
 }
 

@@ -36,6 +36,16 @@ pub enum Decoding {
     },
 }
 
+impl Decoding {
+    /// By a search with so many beams, or greedily without.
+    pub fn generating(beams: Option<usize>, max_tokens: usize) -> Decoding {
+        match beams {
+            Some(width) => Decoding::Beam { width, max_tokens },
+            None => Decoding::Greedy { max_tokens },
+        }
+    }
+}
+
 /// One text being decoded, or several continuations of it.
 pub(crate) struct Session<'a> {
     transformer: &'a Transformer,
@@ -192,8 +202,7 @@ impl<'a> Session<'a> {
     ) -> Result<Vec<Generated>, Stopped> {
         let transformer = self.transformer;
         let ends = &transformer.architecture.ids.ends;
-        // the last word of what the limit ended may be half of one
-        let is_open = written.n_repeated.is_none() && written.ids.last().is_none_or(|id| !ends.contains(id));
+        let is_open = transformer.architecture.ids.leave_open(written.ids.last().copied(), written.n_repeated);
         let avoided_words = if is_open { words.unknown_so_far(&written.ids) } else { words.unknown(&written.ids) };
         if avoided_words.is_empty() {
             return Ok(Vec::new());
@@ -335,6 +344,11 @@ impl Candidate {
 }
 
 impl SpecialIds {
+    /// Whether the limit ended a text whose last id this is, so that its last word may be half of one.
+    pub(crate) fn leave_open(&self, last: Option<u32>, n_repeated: Option<usize>) -> bool {
+        n_repeated.is_none() && last.is_none_or(|id| !self.ends.contains(&id))
+    }
+
     /// Forbids what may not come and forces what must; `n` ids are generated already.
     fn process(&self, log_probabilities: &mut [f32], n: usize, max_tokens: usize, prompt_len: usize) {
         let at_first = self.suppressed_first.iter().filter(|_| n == 0);

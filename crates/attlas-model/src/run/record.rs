@@ -255,10 +255,8 @@ impl Model {
         item.avoided_words.clone_from(&generation.avoided_words);
         if let Some(words) = &self.known_words {
             let start = input.target.text.len();
-            let ends = &self.transformer.architecture.ids.ends;
             let last = generation.tokens.tokens.last().and_then(|token| token.id);
-            // the last word of what the limit ended may be half of one
-            let is_open = generation.n_repeated.is_none() && last.is_none_or(|id| !ends.contains(&id));
+            let is_open = self.transformer.architecture.ids.leave_open(last, generation.n_repeated);
             let text: &str = if is_open { whole_words(&generation.text) } else { &generation.text };
             let spans = words.unknown_in(text, &input.source.text);
             item.unknown_words = spans.into_iter().map(|span| start + span.start..start + span.end).collect();
