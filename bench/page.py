@@ -37,8 +37,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     model = folder / "model"
     if not model.exists():
         make(model, max(2048, arguments.n_tokens))
-    letters = "the quick brown fox jumps over the lazy dog and sees no one "
-    text = (letters * (arguments.n_tokens // len(letters) + 1))[: arguments.n_tokens]
+    text = letters(arguments.n_tokens)
     program = arguments.attlas.resolve()
     recording, page = folder / "run.safetensors", folder / "page.html"
     commands = {
@@ -58,6 +57,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     print(f"page                    {page.stat().st_size / 1e6:6.2f} MB")
 
 
+def letters(n: int) -> str:
+    """A text of so many letters."""
+    sentence = "the quick brown fox jumps over the lazy dog and sees no one "
+    return (sentence * (n // len(sentence) + 1))[:n]
+
+
 def processor_time(command: list) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
@@ -65,18 +70,19 @@ def processor_time(command: list) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def make(folder: Path, n_positions: int) -> None:
-    """A random model, and a vocabulary of bytes filled up with tokens that no text has, so that a letter is a token."""
+def make(folder: Path, n_positions: int, n_layers: int = N_LAYERS, attention: float = 0.05) -> None:
+    """A random model, and a vocabulary of bytes filled up with tokens that no text has, so that a letter is a token.
+
+    `attention` is the standard deviation of the weights of queries and keys: with 0.05 rows are sharp, as those of trained models are."""
     random = numpy.random.default_rng(0)
     normal = lambda *shape, size=0.02: (random.standard_normal(shape, dtype=numpy.float32) * numpy.float32(size))
     tensors = {"wte.weight": normal(N_TOKENS, WIDTH), "wpe.weight": normal(n_positions, WIDTH)}
-    norms = ["ln_f", *(f"h.{layer}.{norm}" for layer in range(N_LAYERS) for norm in ("ln_1", "ln_2"))]
+    norms = ["ln_f", *(f"h.{layer}.{norm}" for layer in range(n_layers) for norm in ("ln_1", "ln_2"))]
     for norm in norms:
         tensors[f"{norm}.weight"] = numpy.ones(WIDTH, numpy.float32)
         tensors[f"{norm}.bias"] = numpy.zeros(WIDTH, numpy.float32)
-    for layer in range(N_LAYERS):
-        # queries and keys so large that rows are sharp, as those of trained models are
-        sizes = {"attn.c_attn": (WIDTH, 3 * WIDTH, 0.05), "attn.c_proj": (WIDTH, WIDTH, 0.02)}
+    for layer in range(n_layers):
+        sizes = {"attn.c_attn": (WIDTH, 3 * WIDTH, attention), "attn.c_proj": (WIDTH, WIDTH, 0.02)}
         sizes |= {"mlp.c_fc": (WIDTH, 4 * WIDTH, 0.02), "mlp.c_proj": (4 * WIDTH, WIDTH, 0.02)}
         for name, (n_in, n_out, size) in sizes.items():
             tensors[f"h.{layer}.{name}.weight"] = normal(n_in, n_out, size=size)
@@ -84,7 +90,7 @@ def make(folder: Path, n_positions: int) -> None:
     folder.mkdir(parents=True)
     write_safetensors(folder / "model.safetensors", tensors)
     config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": N_TOKENS, "n_positions": n_positions}
-    (folder / "config.json").write_text(json.dumps(config | {"n_embd": WIDTH, "n_layer": N_LAYERS, "n_head": 12}))
+    (folder / "config.json").write_text(json.dumps(config | {"n_embd": WIDTH, "n_layer": n_layers, "n_head": 12}))
     vocabulary = {letter: place for place, letter in enumerate(byte_letters())}
     vocabulary |= {f"token{place}": place for place in range(256, N_TOKENS - 1)} | {"<|endoftext|>": N_TOKENS - 1}
     (folder / "vocab.json").write_text(json.dumps(vocabulary))

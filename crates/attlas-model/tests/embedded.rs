@@ -123,3 +123,17 @@ fn at_every_precision_a_text_has_the_same_numbers_in_every_batch_and_nearly_thos
         assert!(logits(&model, &inputs) == wanted && logits(&exact, &inputs) == wanted);
     }
 }
+
+#[test]
+fn a_recording_that_leaves_memory_while_it_is_made_is_the_one_that_does_not() {
+    let run = |aside_from: u64, pass: &Pass| {
+        let mut model = Model::embedded().unwrap();
+        model.set_aside_from(aside_from);
+        let input = model.input("The cat sat on the mat.", Some("Le chat s'assit sur le tapis.")).unwrap();
+        let run = model.run(&[input], &RunOptions { pass: pass.clone(), ..RunOptions::default() }).unwrap();
+        (run.recording, run.kept)
+    };
+    for pass in [Pass::default(), Pass::keeping([Site::Attention, Site::Values, Site::Queries, Site::Scores])] {
+        assert_eq!(run(0, &pass), run(u64::MAX, &pass));
+    }
+}

@@ -147,6 +147,42 @@ fn a_text_that_was_cut_at_a_loop_gives_way_to_a_whole_one() {
 }
 
 #[test]
+fn the_embedded_model_searches_and_its_search_follows_no_loop() {
+    let mut model = Model::embedded().expect("it is built in");
+    let text = "Where Chromium is: `$ATTLAS_CHROMIUM`, or the usual places.";
+    let written = |model: &Model, beams| {
+        let input = model.input(text, None).expect("tokens");
+        let options = RunOptions { decoding: model.generating(beams, 256), ..RunOptions::default() };
+        let run = model.run(&[input], &options).expect("a run");
+        (run.generated[0].clone(), run.recording.provenance.method)
+    };
+    assert_eq!(model.generating(None, 256), Decoding::Beam { width: 5, max_tokens: 256 });
+    assert_eq!(model.generating(Some(1), 256), Decoding::Greedy { max_tokens: 256 });
+    let (found, method) = written(&model, None);
+    assert_eq!(method, Method::Beam);
+    let n_source = model.input(text, None).expect("tokens").source.len();
+    assert!(found.tokens.len() <= n_source + 50, "{}", found.text);
+    model.set_loops(Loops::Keep);
+    model.set_unknown_words(UnknownWords::Keep).expect("its words are known");
+    let (kept, _) = written(&model, None);
+    assert!(kept.text.contains("umumum") && !found.text.contains("umumum"), "{} and {}", kept.text, found.text);
+}
+
+#[test]
+fn a_text_in_capitals_is_read_in_small_letters_and_the_recording_says_so() {
+    let model = Model::embedded().expect("it is built in");
+    let run = generate(&model, &["THE CAT SAT ON THE MAT."]);
+    assert_eq!(run.generated[0].text, "Le chat s'assit sur le tapis.");
+    let source = &run.recording.items[0].source;
+    assert_eq!((source.text.as_str(), source.tokens[0].text.as_str()), ("THE CAT SAT ON THE MAT.", "The"));
+    let notes = &run.recording.provenance.notes;
+    assert!(
+        notes.iter().any(|note| note.contains("is in capitals") && note.ends_with("it read small letters")),
+        "{notes:?}"
+    );
+}
+
+#[test]
 fn words_are_avoided_only_where_it_is_known_which() {
     let mut model = random(None);
     let refused = model.set_unknown_words(UnknownWords::Avoid).expect_err("nobody knows them").to_string();

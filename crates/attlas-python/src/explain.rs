@@ -457,6 +457,6 @@ fn run_traced(model: &attlas_model::Model, subject: &Subject, stop: &AtomicBool)
     if generates && input.target.is_empty() {
         input.target = model.prompt_tokens("")?;
     }
-    let decoding = if generates { Decoding::Greedy { max_tokens: MAX_TOKENS } } else { Decoding::TeacherForcing };
+    let decoding = if generates { model.generating(None, MAX_TOKENS) } else { Decoding::TeacherForcing };
     model.run_watched(&[input], &RunOptions { decoding, pass: traced() }, &mut |_| next(stop))
 }

@@ -244,7 +244,7 @@ impl Model {
         let max_tokens = how.max_tokens.unwrap_or(MAX_TOKENS);
         match is_given || reads_all {
             true => Decoding::TeacherForcing,
-            false => Decoding::generating(how.beams, max_tokens),
+            false => self.inner.generating(how.beams, max_tokens),
         }
     }
 }

@@ -300,7 +300,7 @@ impl RunAsk {
             return (Decoding::TeacherForcing, 0);
         }
         let max_tokens = self.max_tokens.unwrap_or(USUAL_TOKENS);
-        (Decoding::Greedy { max_tokens }, max_tokens)
+        (model.generating(None, max_tokens), max_tokens)
     }
 }
 

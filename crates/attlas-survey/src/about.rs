@@ -76,6 +76,9 @@ pub struct Decoding {
     /// Likewise.
     #[serde(default)]
     pub unknown_words: UnknownWords,
+    /// How many beams a search for those texts has; they are generated greedily where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beams: Option<usize>,
 }
 
 /// Where the decoder's tokens come from.
@@ -183,12 +186,11 @@ impl Decoding {
     pub fn of(model: &Model, has_pairs: bool, longest: usize, max_tokens: usize) -> Decoding {
         let generates = model.has(Side::Source) && model.has(Side::Target) && !has_pairs;
         let targets = if generates { Targets::Generated(max_tokens) } else { Targets::Given };
-        let (loops, unknown_words) = if generates {
-            (model.loops(), model.unknown_words())
-        } else {
-            (Loops::default(), UnknownWords::default())
+        let (loops, unknown_words, beams) = match generates {
+            true => (model.loops(), model.unknown_words(), model.beams()),
+            false => (Loops::default(), UnknownWords::default(), None),
         };
-        Decoding { targets, longest, counts: None, loops, unknown_words }
+        Decoding { targets, longest, counts: None, loops, unknown_words, beams }
     }
 }
 
@@ -246,8 +248,11 @@ impl About {
             let said = |decoding: &Decoding| match decoding.targets {
                 Targets::Given => format!("texts of up to {} tokens", decoding.longest),
                 Targets::Generated(n) => {
-                    let Decoding { longest, loops, unknown_words, .. } = decoding;
-                    format!("texts of up to {longest} tokens, generating up to {n} (loops: {loops}, unknown words: {unknown_words})")
+                    let Decoding { longest, loops, unknown_words, beams, .. } = decoding;
+                    let how = beams.map_or("greedily".to_owned(), |beams| format!("with {beams} beams"));
+                    format!(
+                        "texts of up to {longest} tokens, generating up to {n} {how} (loops: {loops}, unknown words: {unknown_words})"
+                    )
                 }
             };
             format!("is of {}, not of {}", said(&self.decoding), said(&other.decoding))
@@ -351,7 +356,8 @@ mod tests {
             precision: None,
         };
         let (loops, unknown_words) = (Loops::default(), UnknownWords::default());
-        let decoding = Decoding { targets: Targets::Given, longest: 512, counts: None, loops, unknown_words };
+        let decoding =
+            Decoding { targets: Targets::Given, longest: 512, counts: None, loops, unknown_words, beams: None };
         let file = FileIdentity { name: "a.txt".into(), n_bytes: 1, sha256_of_ends: "1".into() };
         About::new(model, decoding, vec![file], Settings { window: 1, batch_tokens: None, limit: None, part })
     }
@@ -371,8 +377,8 @@ mod tests {
         avoiding.decoding.targets = Targets::Generated(256);
         avoiding.decoding.unknown_words = UnknownWords::Avoid;
         keeping.decoding.targets = Targets::Generated(256);
-        let why = "is of texts of up to 512 tokens, generating up to 256 (loops: keep, unknown words: avoid), not of texts of up to \
-                   512 tokens, generating up to 256 (loops: keep, unknown words: keep)";
+        let why = "is of texts of up to 512 tokens, generating up to 256 greedily (loops: keep, unknown words: avoid), not of texts \
+                   of up to 512 tokens, generating up to 256 greedily (loops: keep, unknown words: keep)";
         assert_eq!(avoiding.differs_from(&keeping).as_deref(), Some(why));
         assert_eq!(avoiding.differs_from(&avoiding), None);
     }

@@ -187,7 +187,7 @@ impl Work<'_> {
         }
         let generates = text.text.target.is_none() && model.has(Side::Source) && model.has(Side::Target);
         let decoding = match decoding.targets {
-            Targets::Generated(max_tokens) if generates => ModelDecoding::Greedy { max_tokens },
+            Targets::Generated(max_tokens) if generates => ModelDecoding::generating(decoding.beams, max_tokens),
             _ => ModelDecoding::TeacherForcing,
         };
         model.check_input(&input, 0, decoding).map_err(said)?;

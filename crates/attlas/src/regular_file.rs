@@ -73,6 +73,12 @@ impl RegularFile {
         Ok(RegularFile { file, path: path.to_path_buf(), n_bytes, modified })
     }
 
+    /// A file that has no name.
+    pub(crate) fn unnamed(file: File) -> io::Result<RegularFile> {
+        let (n_bytes, modified) = (file.metadata()?.len(), modified(&file));
+        Ok(RegularFile { file, path: "a temporary file".into(), n_bytes, modified })
+    }
+
     /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path

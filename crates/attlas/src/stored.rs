@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
@@ -33,6 +34,16 @@ impl<T: Element> Stored<T> {
     /// `len` numbers that stand in `file` from byte `start` on, little-endian; none is read.
     pub(crate) fn in_file(file: &Arc<RegularFile>, start: u64, len: usize) -> Stored<T> {
         Stored(Place::File { file: Arc::clone(file), start, len })
+    }
+
+    /// The numbers in a file of their own, which has no name and goes with the last who reads it.
+    fn aside(numbers: &[T]) -> io::Result<Stored<T>> {
+        let mut file = tempfile::tempfile_in(folder_aside())?;
+        for piece in numbers.chunks(PIECE) {
+            file.write_all(&file_bytes(piece))?;
+        }
+        let file = Arc::new(RegularFile::unnamed(file)?);
+        Ok(Stored::in_file(&file, 0, numbers.len()))
     }
 
     /// How many numbers there are.
@@ -151,6 +162,15 @@ pub enum Numbers {
 }
 
 impl Numbers {
+    /// Numbers that leave memory for a file without a name, which goes with the last who reads it. It lies in the folder that
+    /// `TMPDIR` names, else in one that lies on a disk.
+    ///
+    /// # Errors
+    /// When the folder is full, or nothing can be written there.
+    pub fn aside(numbers: &[f32]) -> io::Result<Numbers> {
+        Ok(Numbers::F32(Stored::aside(numbers)?))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -207,6 +227,15 @@ impl Numbers {
     }
 }
 
+/// Where large arrays are put: many systems keep the usual folder for temporary files in memory, but never this one.
+fn folder_aside() -> PathBuf {
+    let on_disk = Path::new("/var/tmp");
+    match std::env::var_os("TMPDIR") {
+        None if on_disk.is_dir() => on_disk.to_path_buf(),
+        _ => std::env::temp_dir(),
+    }
+}
+
 /// Numbers of 16 bits as f32, a piece at a time, so that what is read stays in a cache until it is widened.
 fn widened<T: Element>(
     numbers: &Stored<T>,
@@ -254,6 +283,18 @@ mod tests {
         let error = stored.read(1..3).unwrap_err().to_string();
         assert!(error.ends_with(": was cut short while it was read"), "{error}");
         assert_ne!(stored, stored.clone());
+    }
+
+    #[test]
+    fn numbers_that_leave_memory_are_read_as_if_they_had_not() {
+        let numbers: Vec<f32> = (0..PIECE + 5).map(|place| place as f32).collect();
+        let aside = Numbers::aside(&numbers).unwrap();
+        assert_eq!(
+            (aside.len(), &*aside.read(PIECE - 1..PIECE + 3).unwrap()),
+            (PIECE + 5, &numbers[PIECE - 1..PIECE + 3])
+        );
+        assert_eq!(aside, Numbers::from(numbers));
+        assert!(Numbers::aside(&[]).unwrap().is_empty());
     }
 
     #[test]

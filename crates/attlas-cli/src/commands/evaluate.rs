@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use attlas::analysis::alignment::ALIGNING_ROWS;
 use attlas::{HeadId, RowTokens};
-use attlas_model::Decoding;
 use attlas_train::alignment::Accuracy;
 use attlas_train::data::BadLines;
 use attlas_train::evaluate::{Evaluation, LONG, MAX_TOKENS, Options};
@@ -41,7 +40,7 @@ pub struct EvaluateArguments {
     /// Leave out lines that are no pairs, and count them, instead of refusing the file.
     #[arg(long)]
     pub skip_bad: bool,
-    /// Translate by beam search with N beams [default: greedily].
+    /// Translate by beam search with N beams; greedily with 1 [default: 5 for the embedded translator, 1 for other models].
     #[arg(long, value_name = "N", value_parser = parse_beams)]
     pub beam: Option<usize>,
     /// Tokens of a translation at most.
@@ -58,7 +57,7 @@ pub fn run(arguments: &EvaluateArguments, terminal: &mut Terminal) -> Result<Out
     model.precision_note().into_iter().for_each(remark);
     let options = Options {
         bad_lines: if arguments.skip_bad { BadLines::Skip } else { BadLines::Refuse },
-        decoding: Decoding::generating(arguments.beam, arguments.max_tokens),
+        decoding: model.generating(arguments.beam, arguments.max_tokens),
     };
     let evaluation = attlas_train::evaluate(&model, &arguments.pairs, options, &mut |_| {})?;
     if arguments.json {

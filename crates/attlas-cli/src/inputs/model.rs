@@ -65,8 +65,8 @@ pub struct ModelArguments {
     /// [default: exact].
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<Precision>,
-    /// What becomes of a greedy generation that repeats a span of tokens: cut, which the recording says, or keep [default: cut
-    /// for the embedded translator, keep for other models].
+    /// What becomes of a generated text that repeats a span of tokens: cut, which the recording says (a beam search leaves such
+    /// texts out), or keep [default: cut for the embedded translator, keep for other models].
     #[arg(long, value_name = "WHAT")]
     pub loops: Option<Loops>,
     /// What becomes of a generated text with a word that neither the model's training targets nor the source have: avoid puts the
@@ -138,7 +138,7 @@ pub struct RunArguments {
     /// decoder alone reads it after the text; of a model of two towers the text tower reads it, beside an image.
     #[arg(long, value_name = "TEXT")]
     pub target: Vec<RawText>,
-    /// Generate by beam search with N beams [default: greedily].
+    /// Generate by beam search with N beams; greedily with 1 [default: 5 for the embedded translator, 1 for other models].
     #[arg(long, value_name = "N", conflicts_with = "target", value_parser = parse_beams)]
     pub beam: Option<usize>,
     /// Generate N tokens at most [default: 256 for encoder-decoders; decoder-only models read the text alone].
@@ -230,7 +230,7 @@ impl RunArguments {
             return Decoding::TeacherForcing;
         }
         let max_tokens = self.max_tokens.unwrap_or(MAX_TOKENS);
-        Decoding::generating(self.beam, max_tokens)
+        model.generating(self.beam, max_tokens)
     }
 }
 

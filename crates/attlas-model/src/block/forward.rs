@@ -107,6 +107,7 @@ impl<'a> StackRef<'a> {
             let (attention, cross) = (&mut state.attention[index], &mut state.cross[index]);
             // on one of the pool's threads, so that no product has to wake it and wait for it
             rayon::scope(|_| block.run(call, attention, cross, stream, workspace));
+            state.put_aside(self.kind, index, plan);
             if let Some((beside, norm)) = beside {
                 norm.add_and_apply(stream, &beside, self.config.d_model);
             }

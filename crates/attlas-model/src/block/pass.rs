@@ -187,6 +187,15 @@ impl Plan<'_> {
         }
     }
 
+    /// Whether the recording alone wants a layer's queries and keys.
+    pub fn only_records(&self, kind: Kind, layer: usize) -> bool {
+        let others = [Site::Queries, Site::Keys, Site::Scores];
+        let is_recorded = self.purpose == Purpose::Whole && self.pass.keeps_at(Site::Attention, kind, layer);
+        is_recorded
+            && !self.pass.reweighs(kind, layer)
+            && !others.into_iter().any(|site| self.pass.keeps_at(site, kind, layer))
+    }
+
     /// Whether hidden states of a stack are kept.
     pub fn keeps_stream(&self, stack: Kind) -> bool {
         let is_meant = |keep: &Keep| keep.site == Site::Stream && keep.kind.is_none_or(|kind| kind == stack);

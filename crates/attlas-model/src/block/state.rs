@@ -1,6 +1,6 @@
 //! What a pass reads and has seen, as plain data: the layers compute on it.
 
-use attlas::{Kind, Mask};
+use attlas::{Kind, Mask, Numbers};
 use attlas_kernels::Onto;
 
 use super::dropout::Dropout;
@@ -87,6 +87,22 @@ pub(crate) struct StackState {
     /// The residual stream that enters each block, and what leaves the last; empty unless it is kept. Shape of each
     /// `[n_items · n, d_model]`.
     pub hidden: Vec<Vec<f32>>,
+    /// The bytes of all queries and keys from which on they go into a file, layer by layer; they stay in memory when `None`.
+    pub aside_from: Option<u64>,
+}
+
+impl StackState {
+    /// Puts what a block leaves for the recording into a file, where all blocks leave too much for memory.
+    pub fn put_aside(&mut self, kind: Kind, index: usize, plan: Plan<'_>) {
+        let Some(from) = self.aside_from else { return };
+        let n_blocks = self.attention.len() as u64;
+        for (kind, layer) in [(kind, &mut self.attention[index]), (Kind::Cross, &mut self.cross[index])] {
+            let n_bytes = 4 * (layer.queries.len() + layer.keys.len()) as u64;
+            if n_bytes > 0 && n_bytes * n_blocks >= from && plan.only_records(kind, index) {
+                layer.put_aside();
+            }
+        }
+    }
 }
 
 /// Numbers that a model reads instead of ids, all items alike.
@@ -106,6 +122,8 @@ pub(crate) struct LayerState {
     pub queries: Vec<f32>,
     /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
     pub keys: Vec<f32>,
+    /// Queries and keys that lie in files, in the place of those in memory.
+    pub aside: Option<[Numbers; 2]>,
     /// Shape `[n_items, n_kv_heads, n_keys, d_value]`.
     pub values: Vec<f32>,
     /// Shape `[n_items, n_heads, n_queries]`.
@@ -129,6 +147,22 @@ pub(crate) struct LayerState {
     pub n_queries: usize,
     /// Columns so far.
     pub n_keys: usize,
+}
+
+impl LayerState {
+    /// Puts queries and keys into files; what cannot be written stays in memory.
+    fn put_aside(&mut self) {
+        if let (Ok(queries), Ok(keys)) = (Numbers::aside(&self.queries), Numbers::aside(&self.keys)) {
+            self.aside = Some([queries, keys]);
+            (self.queries, self.keys) = (Vec::new(), Vec::new());
+        }
+    }
+
+    /// Queries and keys, wherever they lie.
+    pub fn take_queries_and_keys(&mut self) -> [Numbers; 2] {
+        let in_memory = || [&mut self.queries, &mut self.keys].map(|numbers| std::mem::take(numbers).into());
+        self.aside.take().unwrap_or_else(in_memory)
+    }
 }
 
 /// Where and on what an attention layer runs.

@@ -9,7 +9,7 @@ use attlas::printable::counted;
 use super::knock_out::Baseline;
 use super::score::{Form, Metric, Score, Unchanged};
 use crate::config::Readout;
-use crate::{Array, Decoding, Error, Input, Model, Next, Pass, Progress, RunOptions, Side, Site};
+use crate::{Array, Error, Input, Model, Next, Pass, Progress, RunOptions, Side, Site};
 
 /// A prediction as it is named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -212,7 +212,7 @@ impl Model {
         Ok(logits)
     }
 
-    /// The text with what an encoder-decoder generates for it as its target, greedily, of `max_tokens` tokens at most; other models
+    /// The text with what an encoder-decoder generates for it as its target, of `max_tokens` tokens at most; other models
     /// read it as it is.
     ///
     /// # Errors
@@ -229,7 +229,7 @@ impl Model {
         if input.target.is_empty() {
             input.target = self.prompt_tokens("")?;
         }
-        let options = RunOptions { decoding: Decoding::Greedy { max_tokens }, pass: Pass::default() };
+        let options = RunOptions { decoding: self.generating(None, max_tokens), pass: Pass::default() };
         let mut run = self.run_watched(std::slice::from_ref(&input), &options, watch)?;
         if let Some(item) = run.recording.items.pop() {
             input.target = item.target;

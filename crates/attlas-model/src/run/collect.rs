@@ -282,7 +282,7 @@ struct SeenLayer<'a> {
 
 impl SeenLayer<'_> {
     /// The layer of the recording.
-    fn recorded(self, state: LayerState) -> Layer {
+    fn recorded(self, mut state: LayerState) -> Layer {
         debug_assert_eq!(state.lse.len(), self.n_items * self.config.n_heads * state.n_queries);
         let shape = self.config.shape(state.n_queries, state.n_keys);
         let edits = self.plan.weight_edits(self.kind, self.index);
@@ -291,10 +291,11 @@ impl SeenLayer<'_> {
         } else if !edits.is_empty() {
             Weights::Dense(self.for_all(&state, |inputs, text| edits.weights(inputs, text)).into())
         } else {
+            let [queries, keys] = state.take_queries_and_keys();
             Weights::from(Factored {
                 scoring: self.config.recorded_scoring(self.scoring, state.n_keys),
-                queries: state.queries.into(),
-                keys: state.keys.into(),
+                queries,
+                keys,
                 lse: state.lse.into_iter().map(f64::from).collect::<Vec<f64>>().into(),
                 mask: state.mask,
                 key_bias: self.config.key_bias(self.valid, &[], state.n_keys).map(Into::into),

@@ -3,6 +3,7 @@
 use std::mem;
 
 use attlas::Kind;
+use attlas_kernels::exponentials;
 use serde::{Deserialize, Serialize};
 
 use super::loops::LoopWatch;
@@ -37,11 +38,11 @@ pub enum Decoding {
 }
 
 impl Decoding {
-    /// By a search with so many beams, or greedily without.
+    /// By a search with so many beams; greedily with one, or without.
     pub fn generating(beams: Option<usize>, max_tokens: usize) -> Decoding {
         match beams {
-            Some(width) => Decoding::Beam { width, max_tokens },
-            None => Decoding::Greedy { max_tokens },
+            Some(width) if width > 1 => Decoding::Beam { width, max_tokens },
+            _ => Decoding::Greedy { max_tokens },
         }
     }
 }
@@ -61,6 +62,36 @@ pub(crate) struct Session<'a> {
     /// The images among the prompt's tokens, and the rows of all of those. Shape `[n_prompt, width]`.
     images: Option<(&'a Seen, Vec<f32>)>,
     workspace: Workspace,
+}
+
+/// What no text of a beam search has.
+#[derive(Clone, Copy)]
+pub(crate) struct Shunned<'a> {
+    /// Words that are not known, where they are looked for.
+    pub words: Option<&'a WordWatch<'a>>,
+    /// Loops, where they are looked for.
+    pub loops: Option<&'a LoopWatch<'a>>,
+}
+
+/// A beam search.
+#[derive(Clone, Copy)]
+pub(crate) struct Search<'a> {
+    /// How many continuations are followed.
+    pub width: usize,
+    /// New tokens at most.
+    pub max_tokens: usize,
+    pub shunned: Shunned<'a>,
+}
+
+impl Shunned<'_> {
+    /// Whether a text that ended, or goes on, has nothing of it; the last word of one that goes on may still grow.
+    fn allows(self, ids: &[u32], is_ended: bool) -> bool {
+        let is_known = |words: &WordWatch<'_>| match is_ended {
+            true => words.unknown(ids).is_empty(),
+            false => words.unknown_so_far(ids).is_empty(),
+        };
+        self.loops.is_none_or(|loops| loops.at_end(ids).is_none()) && self.words.is_none_or(is_known)
+    }
 }
 
 /// A generated text.
@@ -190,16 +221,20 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What takes the place of a text with words that are not known: the finished beams of a search, `width` wide, that have none,
-    /// best first. Nothing where the text has none, or no beam is without.
+    /// Forgets what the decoder saw.
+    pub fn begin_anew(&mut self) {
+        (self.decoder, self.n_items) = (StackState::default(), 1);
+    }
+
+    /// What takes the place of a text with words that are not known, where those are shunned: the finished beams of a search, best
+    /// first. Nothing where the text has none, or no beam is without.
     pub fn of_known_words(
         &mut self,
         written: &Generated,
-        words: &WordWatch<'_>,
         prompt: &[u32],
-        max_tokens: usize,
-        width: usize,
+        search: Search<'_>,
     ) -> Result<Vec<Generated>, Stopped> {
+        let Some(words) = search.shunned.words else { return Ok(Vec::new()) };
         let transformer = self.transformer;
         let ends = &transformer.architecture.ids.ends;
         let is_open = transformer.architecture.ids.leave_open(written.ids.last().copied(), written.n_repeated);
@@ -210,11 +245,11 @@ impl<'a> Session<'a> {
         // the search tries so many words that in a long text one that is not there would pass for known; a text that was cut at a
         // loop may be far shorter than what the source asks for
         let n_source = self.source.as_ref().map_or(0, |(_, n)| *n);
-        let limit = max_tokens.min(2 * written.ids.len().max(n_source) + 8);
+        let limit = search.max_tokens.min(2 * written.ids.len().max(n_source) + 8);
         let seen = (mem::take(&mut self.decoder), mem::replace(&mut self.n_items, 1));
-        let mut beams = self.beam(prompt, width, limit, Some(words))?;
+        let mut beams = self.beam(prompt, Search { max_tokens: limit, ..search })?;
         // what the search's own limit ends is part of a text
-        let is_whole = |ids: &[u32]| limit == max_tokens || ids.last().is_some_and(|id| ends.contains(id));
+        let is_whole = |ids: &[u32]| limit == search.max_tokens || ids.last().is_some_and(|id| ends.contains(id));
         beams.retain(|beam| is_whole(&beam.ids) && words.unknown(&beam.ids).is_empty());
         match beams.first_mut() {
             Some(best) => best.avoided_words = avoided_words,
@@ -223,18 +258,16 @@ impl<'a> Session<'a> {
         Ok(beams)
     }
 
-    /// Beam search with length penalty 1, as `transformers` does it, if asked for among texts of known words alone; the finished
-    /// beams, best first.
+    /// Beam search with length penalty 1, as `transformers` does it, among texts without what is shunned; the finished beams, best
+    /// first, none where every text has some of it.
     pub fn beam(
         &mut self,
         prompt: &[u32],
-        width: usize,
-        max_tokens: usize,
-        words: Option<&WordWatch<'_>>,
+        Search { width, max_tokens, shunned }: Search<'_>,
     ) -> Result<Vec<Generated>, Stopped> {
         let ids = self.transformer.architecture.ids.clone();
         // of those that hold an unknown word none is left
-        let spare = if words.is_some() { 4 } else { 1 };
+        let spare = if shunned.words.is_some() { 4 } else { 1 };
         let n_candidates = (1 + ids.ends.len()).max(2) * width * spare;
         // 1. the prompt, read once
         let mut logits = self.step(prompt)?;
@@ -243,11 +276,9 @@ impl<'a> Session<'a> {
         loop {
             // 2. the best continuations of all beams together
             let mut candidates = self.candidates(&ids, &running, &logits, max_tokens, prompt.len(), n_candidates);
-            let allowed = |candidate: &Candidate, words: &WordWatch<'_>| {
-                let text = candidate.append_to(&running).ids;
-                if ids.ends.contains(&candidate.id) { words.unknown(&text).is_empty() } else { words.allows(&text) }
-            };
-            candidates.retain(|candidate| words.is_none_or(|words| allowed(candidate, words)));
+            candidates.retain(|candidate| {
+                shunned.allows(&candidate.append_to(&running).ids, ids.ends.contains(&candidate.id))
+            });
             let length = running[0].ids.len() + 1;
             self.tell(length)?;
             let ended = |id: u32| ids.ends.contains(&id) || length == max_tokens;
@@ -265,8 +296,7 @@ impl<'a> Session<'a> {
             let next: Vec<Generated> = open.iter().map(|candidate| candidate.append_to(&running)).collect();
             // 5. no hope to improve on the worst finished beam, or nothing left
             let hopeless = |best: &Generated| {
-                finished.len() == width
-                    && finished.last().is_some_and(|worst| best.score / length as f32 <= worst.score)
+                finished.get(width - 1).is_some_and(|worst| best.score / length as f32 <= worst.score)
             };
             if next.first().is_none_or(hopeless) {
                 return Ok(finished);
@@ -293,14 +323,7 @@ impl<'a> Session<'a> {
         for (parent, (beam, logits)) in running.iter().zip(logits.chunks_exact(n_logits)).enumerate() {
             let mut log_probabilities = log_softmax(logits);
             ids.process(&mut log_probabilities, beam.ids.len(), max_tokens, prompt_len);
-            let mut order: Vec<usize> = (0..n_logits).collect();
-            let by_score =
-                |a: &usize, b: &usize| log_probabilities[*b].total_cmp(&log_probabilities[*a]).then(a.cmp(b));
-            if n < n_logits {
-                order.select_nth_unstable_by(n - 1, by_score);
-                order.truncate(n);
-            }
-            candidates.extend(order.into_iter().map(|id| Candidate {
+            candidates.extend(places_of_largest(&log_probabilities, n).into_iter().map(|id| Candidate {
                 parent,
                 id: id as u32,
                 log_probability: log_probabilities[id],
@@ -407,9 +430,30 @@ impl Transformer {
 /// `x − ln Σ exp(x)`. Shape `[n_logits]`.
 fn log_softmax(logits: &[f32]) -> Vec<f32> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits.iter().map(|x| f64::from(x - max).exp()).sum();
+    let mut log_probabilities = logits.to_vec();
+    exponentials(&mut log_probabilities, max);
+    let total: f64 = log_probabilities.iter().map(|x| f64::from(*x)).sum();
     let log_total = max + total.ln() as f32;
-    logits.iter().map(|x| x - log_total).collect()
+    log_probabilities.iter_mut().zip(logits).for_each(|(slot, x)| *slot = x - log_total);
+    log_probabilities
+}
+
+/// The places of the `n` largest numbers that are above −∞, the first of equals first.
+fn places_of_largest(values: &[f32], n: usize) -> Vec<usize> {
+    let mut places: Vec<usize> = Vec::with_capacity(n + 1);
+    let mut least = f32::NEG_INFINITY;
+    for (place, value) in values.iter().enumerate() {
+        if *value > least {
+            places.insert(places.partition_point(|other| values[*other] >= *value), place);
+            if places.len() > n {
+                places.pop();
+            }
+            if let Some(last) = places.get(n - 1) {
+                least = values[*last];
+            }
+        }
+    }
+    places
 }
 
 /// The place of the largest number, the first of equals.
@@ -421,4 +465,16 @@ fn first_of_largest(values: &[f32]) -> usize {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_numbers_are_found_in_their_order_and_equals_in_that_of_their_places() {
+        let values = [1.0, f32::NEG_INFINITY, 3.0, f32::NAN, 2.0, 3.0, 1.0, 0.5];
+        assert_eq!(places_of_largest(&values, 4), [2, 5, 4, 0]);
+        assert_eq!(places_of_largest(&values, 99), [2, 5, 4, 0, 6, 7]);
+    }
 }

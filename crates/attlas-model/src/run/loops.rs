@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use super::input::Input;
 use crate::model::Model;
 
-/// What becomes of a greedy generation that repeats itself.
+/// What becomes of a generated text that repeats itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loops {
     /// It goes on.
     #[default]
     Keep,
-    /// It ends, and what came again is taken away; the recording says so.
+    /// It ends, and what came again is taken away; the recording says so. A beam search leaves such texts out.
     Cut,
 }
 

@@ -2,6 +2,7 @@
 
 pub mod backward;
 mod batch;
+pub(crate) mod capitals;
 pub(crate) mod check;
 pub mod collect;
 pub mod generate;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::PaddedBatch;
 use super::check::Sizes;
 use super::collect::{Kept, Seen};
-use super::generate::{Decoding, Generated, Session};
+use super::generate::{Decoding, Generated, Search, Session, Shunned};
 use super::input::Input;
 use super::loops::LoopWatch;
 #[cfg(doc)]
@@ -29,6 +29,9 @@ pub struct RunOptions {
     /// What is kept and what is changed.
     pub pass: Pass,
 }
+
+/// By how many tokens a translation found by a search may be longer than its source (Vaswani et al. 2017, §6.1).
+const LONGER: usize = 50;
 
 /// What came of a run.
 #[derive(Debug, Clone)]
@@ -134,6 +137,10 @@ impl Model {
             let source = PaddedBatch::new(std::slice::from_ref(input), 0)?;
             let prompt = ids(&input.target)?;
             let max_tokens = limit.min(self.room(prompt.len())?);
+            let max_tokens = match self.training {
+                Some(_) if width > 0 => max_tokens.min(input.source.len() + LONGER),
+                _ => max_tokens,
+            };
             let plan = Plan { pass, purpose, text: Some(index) };
             let images = input.seen.as_deref().zip(self.rows_with_images(std::slice::from_ref(input), &prompt)?);
             let mut session = Session::new(&self.transformer, source.source(), images, plan, watch)?;
@@ -147,7 +154,8 @@ impl Model {
             }
             generated.push(generation);
         }
-        let is_beam = |generation: &Generation| width > 0 || !generation.avoided_words.is_empty();
+        // a text that was cut is a greedy one
+        let is_beam = |one: &Generation| (width > 0 && one.n_repeated.is_none()) || !one.avoided_words.is_empty();
         let all_beams = generated.iter().all(is_beam);
         let method = if all_beams { recording::Method::Beam } else { recording::Method::Greedy };
         let continued: Vec<Input> =
@@ -188,8 +196,8 @@ impl Model {
         Ok(())
     }
 
-    /// What is written after one prompt: greedily, or the finished beams, best first; of known words where those are asked for and
-    /// found.
+    /// What is written after one prompt: greedily, or the finished beams, best first; without loops and of known words where those are
+    /// asked for and found.
     fn written(
         &self,
         session: &mut Session<'_>,
@@ -199,12 +207,17 @@ impl Model {
         logits: Option<&mut Vec<f32>>,
     ) -> Result<Vec<Generated>, Error> {
         let prompt = ids(&input.target)?;
-        let beams = match width {
-            0 => vec![session.greedy(&prompt, max_tokens, LoopWatch::new(self, input).as_ref(), logits)?],
-            width => session.beam(&prompt, width, max_tokens, None)?,
-        };
-        let Some((words, likeliest)) = WordWatch::new(self, input).zip(beams.first()) else { return Ok(beams) };
-        let known = session.of_known_words(likeliest, &words, &prompt, max_tokens, width.max(N_BEAMS))?;
+        let (loops, words) = (LoopWatch::new(self, input), WordWatch::new(self, input));
+        let shunned = Shunned { words: None, loops: loops.as_ref() };
+        let search = Search { width, max_tokens, shunned };
+        let mut beams = if width == 0 { Vec::new() } else { session.beam(&prompt, search)? };
+        if beams.is_empty() {
+            session.begin_anew();
+            beams.push(session.greedy(&prompt, max_tokens, loops.as_ref(), logits)?);
+        }
+        let shunned = Shunned { words: words.as_ref(), ..shunned };
+        let search = Search { width: width.max(N_BEAMS), shunned, ..search };
+        let known = session.of_known_words(&beams[0], &prompt, search)?;
         Ok(if known.is_empty() { beams } else { known })
     }
 
@@ -295,7 +308,8 @@ impl Model {
     ) -> Result<Run, Error> {
         let plan = Plan { pass, purpose: Purpose::Whole, text: None };
         let mut workspace = Workspace::default();
-        let (mut encoder, mut decoder) = (StackState::default(), StackState::default());
+        let state = || StackState { aside_from: Some(self.aside_from), ..StackState::default() };
+        let (mut encoder, mut decoder) = (state(), state());
         // 1. the encoder
         let encoded = match self.transformer.stack(Kind::Encoder) {
             Some(stack) => Some(stack.run(batch.source(), None, &mut encoder, plan, watch, &mut workspace)?),

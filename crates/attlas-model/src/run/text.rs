@@ -2,6 +2,7 @@
 
 use attlas::{Item, Token, TokenRole, Tokens};
 
+use super::capitals::small_letters;
 use super::generate::Generated;
 use super::input::{Input, Side};
 use super::record::Generation;
@@ -26,8 +27,12 @@ impl Model {
     pub fn source_pair(&self, text: &str, pair: Option<&str>) -> Result<Input, Error> {
         self.needs(Side::Source)?;
         check_text(text)?;
-        let encoded = self.tokenizer_or_error()?.encode(text, pair)?;
+        let small = self.training.and_then(|_| small_letters(text));
+        let encoded = self.tokenizer_or_error()?.encode(small.as_deref().unwrap_or(text), pair)?;
         let mut source = encoded.tokens;
+        if small.is_some() {
+            text.clone_into(&mut source.text);
+        }
         let mut segments = encoded.segments;
         if let Some(end) = self.transformer.architecture.ids.source_end
             && source.tokens.last().and_then(|token| token.id) != Some(end)

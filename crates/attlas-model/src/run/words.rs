@@ -6,7 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::input::Input;
-use super::loops::LoopWatch;
 use crate::known_words::KnownWords;
 use crate::model::Model;
 
@@ -50,14 +49,13 @@ pub(crate) struct WordWatch<'a> {
     model: &'a Model,
     words: &'a KnownWords,
     source: &'a str,
-    loops: Option<LoopWatch<'a>>,
 }
 
 impl<'a> WordWatch<'a> {
     /// One for the text, where this model avoids words that it does not know.
     pub fn new(model: &'a Model, input: &'a Input) -> Option<WordWatch<'a>> {
         let words = model.known_words().filter(|_| model.unknown_words == UnknownWords::Avoid)?;
-        Some(WordWatch { model, words, source: &input.source.text, loops: LoopWatch::new(model, input) })
+        Some(WordWatch { model, words, source: &input.source.text })
     }
 
     /// The words of a whole generated text that are not known.
@@ -68,12 +66,6 @@ impl<'a> WordWatch<'a> {
     /// The same of a text that goes on: its last word may still grow.
     pub fn unknown_so_far(&self, ids: &[u32]) -> Vec<String> {
         self.unknown_in(whole_words(&self.model.text_of_generated(ids)))
-    }
-
-    /// Whether every word of a text that goes on is known, but for the last one, which may still grow, and no loop ends it.
-    pub fn allows(&self, ids: &[u32]) -> bool {
-        let is_loop = self.loops.as_ref().is_some_and(|loops| loops.at_end(ids).is_some());
-        !is_loop && self.unknown_so_far(ids).is_empty()
     }
 
     fn unknown_in(&self, text: &str) -> Vec<String> {

@@ -24,7 +24,7 @@ class ModelOptions(TypedDict, total=False):
     ``revision``: of ``ORG/NAME`` on the hub. ``adapter`` is a folder with a LoRA adapter, ``tokenizer`` one with a tokenizer. ``from_language`` and
     ``to_language`` are for models with tags for languages: ``fr``, ``fra_Latn``, ``French``. ``precision`` says how exact products are: ``exact``
     (f32, where nothing is said), or on a processor with AMX ``high`` (as exact as f32 sums in another order), ``fast`` (weights may be off by
-    1e-4) and ``fastest`` (bf16, off by some hundredths); a recording's notes say it. ``loops``: a greedy generation that repeats itself is ``cut`` or
+    1e-4) and ``fastest`` (bf16, off by some hundredths); a recording's notes say it. ``loops``: a generated text that repeats itself is ``cut`` or
     ``keep`` goes on; ``unknown_words``: a generated text with a word that the model was never taught to write stays (``keep``), or the best text without
     such words takes its place (``avoid``); the embedded translator cuts and avoids, other models keep. ``tower`` is ``vision`` or ``text`` of a model that has both,
     as CLIP and SigLIP have: the vision tower where nothing is said. ``images``: whether a model that reads texts with images in them, as LLaVA and
@@ -46,7 +46,8 @@ class ModelOptions(TypedDict, total=False):
 class RunOptions(TypedDict, total=False):
     """How a model is run, and what is kept.
 
-    ``target``: what the decoder reads, one for each text, instead of letting the model generate it. ``beams``: generate by beam search.
+    ``target``: what the decoder reads, one for each text, instead of letting the model generate it. ``beams``: generate by beam search; 5
+    in the embedded translator and 1, the likeliest token each time, in other models where nothing is said.
     ``max_tokens``: generate as many at most (256 where nothing is said; a model that has a decoder alone only reads the text unless this is given).
     ``values``: record the values, too. ``router``: of a mixture of experts, keep which experts each token was sent to, as the trace ``router``.
     ``knock_out``: heads whose output is set to 0, written ``cross:L2H4`` or ``("cross", 2, 4)``, all of a layer ``cross:2.*``. ``image``: the path of
