@@ -11,6 +11,8 @@ import { plainNumber, shortest } from "./text.ts";
 const RECORDING = "run.safetensors";
 /** What the embedded model is called in its recordings. */
 const EMBEDDED = "the embedded English–French translator";
+/** With how many beams it searches where nobody says; other models take the likeliest token each time, as one beam does. */
+const EMBEDDED_BEAMS = 5;
 
 /** How the numbers of the present map are written in full: with all their digits, or with those that travelled. */
 export function writerOf(state: State, source: Atlas): (number: number) => string {
@@ -51,8 +53,9 @@ export function isOfSeveral(picture: string): boolean {
  * out, stands in the notes. One that a command would take for an option is none. */
 function isOfText({ items, provenance }: Atlas): boolean {
   const text = items.length === 1 ? items[0]!.source.text || items[0]!.target.text : "";
-  const of_text = provenance.method === "greedy" || (provenance.method === "forward" && items[0]!.target.tokens.length * items[0]!.source.tokens.length === 0);
-  return text !== "" && of_text && provenance.notes.every((note) => VARIANTS.has(note) || /^a text has \d+ tokens; /.test(note)) && !/^-|[\0\n\r]/.test(text);
+  const isGenerated = provenance.method === "greedy" || provenance.beams !== undefined;
+  const of_text = isGenerated || (provenance.method === "forward" && items[0]!.target.tokens.length * items[0]!.source.tokens.length === 0);
+  return text !== "" && of_text && provenance.notes.every((note) => VARIANTS.has(note) || /^a text (has \d+ tokens; |is in capitals, )/.test(note)) && !/^-|[\0\n\r]/.test(text);
 }
 
 /** A quantity as it is named where it is asked for. */
@@ -77,6 +80,13 @@ function modelWords(source: Atlas): string[] {
   return model === null ? [] : [`--model ${quoted(model)}`];
 }
 
+/** With how many beams the text is generated, where that has to be said to give the same. */
+function beamsOf({ provenance: { method, beams, model } }: Atlas): number | null {
+  if (method !== "greedy" && beams === undefined) return null;
+  const usual = model === EMBEDDED ? EMBEDDED_BEAMS : 1;
+  return (beams ?? 1) === usual ? null : (beams ?? 1);
+}
+
 /** What the recording is called that a command has to open; null where the text alone gives the same. */
 function recordingOf(source: Atlas): string | null {
   return source.recording_place ?? (isOfText(source) ? null : RECORDING);
@@ -87,7 +97,8 @@ function subjectOf(source: Atlas): string[] {
   const recording = recordingOf(source);
   if (recording !== null) return [/^[\w.][\w./-]*$/.test(recording) ? recording : quoted(recording)];
   const { source: given, target } = source.items[0]!;
-  return [quoted(given.text || target.text), ...modelWords(source)];
+  const beams = beamsOf(source);
+  return [quoted(given.text || target.text), ...modelWords(source), ...(beams === null ? [] : [`--beam ${beams}`])];
 }
 
 /** The command that measures what the model's output loses without the present head, or each of its layer; null where no model ran. */
@@ -131,7 +142,9 @@ export function pythonOf(state: State, source: Atlas): string {
   const [kept, of] = state.quantity === "weight" ? ["", ""] : [`, quantities=[${name}]`, `, quantity=${name}`];
   const head = isOfLayer(source, state) ? "" : `, ${state.head}`;
   const file = recordingOf(source);
-  const recording = file === null ? `attlas.record(${text}${model}${kept})` : `attlas.open(${JSON.stringify(file)})`;
+  const beams = beamsOf(source);
+  const generated = beams === null ? "" : `, beams=${beams}`;
+  const recording = file === null ? `attlas.record(${text}${model}${generated}${kept})` : `attlas.open(${JSON.stringify(file)})`;
   const which = state.item === 0 ? "" : `, item=${state.item}`;
   const words = state.words === "merged" ? ".words()" : "";
   const special = state.special === "hide" ? ".without_special()" : "";

@@ -10,20 +10,37 @@ import { questionOf } from "../src/drawn.ts";
 import type { ShownMap } from "../src/picture.ts";
 
 const tokens = (text: string) => ({ text, n_padding: 0, tokens: [{ text, role: "text", word: 0, position: 0 }] });
-const sourceOf = (text: string, model: string, n_items = 1, method = "greedy"): Atlas =>
+const EMBEDDED = "the embedded English–French translator";
+/** A source of a text that the model generated as it does where nobody says. */
+const sourceOf = (text: string, model: string, n_items = 1, method = model === EMBEDDED ? "beam" : "greedy", beams = method === "beam" ? 5 : undefined): Atlas =>
   ({
     items: Array.from({ length: n_items }, () => ({ source: tokens(text), target: tokens("t"), predicted: [] })),
     layers: [{ kind: "cross", index: 2, n_heads: 8 }],
     open: { kind: "cross", layer: 2, head: 4 },
-    provenance: { model, method, notes: [] as string[] },
+    provenance: { model, method, beams, notes: [] as string[] },
   }) as unknown as Atlas;
 
 test("a command draws the view; what the shell would read is quoted", () => {
-  const source = sourceOf("don't $(rm) it", "the embedded English–French translator");
+  const source = sourceOf("don't $(rm) it", EMBEDDED);
   const state = stateFromHash("#special=hide&scale=log", source);
   assert.equal(commandOf(state, source), "attlas draw map 'don'\\''t $(rm) it' --kind cross --layer 2 --head 4 --scale log --special hide -o L2H4.svg");
   const lines = stateFromHash("#view=lines&scale=log&rows=read&words=merged", source);
   assert.match(commandOf(lines, sourceOf("a", "org/name")), /^attlas draw lines 'a' --model 'org\/name' .* --words --label-rows read -o/);
+});
+
+test("with how many beams a text was generated is said where it is not the usual number", () => {
+  const by = (model: string, method: string, beams?: number): string[] => {
+    const source = sourceOf("a", model, 1, method);
+    source.provenance.beams = beams;
+    const state = stateFromHash("", source);
+    return [commandOf(state, source), pythonOf(state, source)].map((line) => /--beam \d+|beams=\d+|run\.safetensors/.exec(line)?.[0] ?? "");
+  };
+  assert.deepEqual(by(EMBEDDED, "beam", 5), ["", ""]);
+  assert.deepEqual(by(EMBEDDED, "greedy"), ["--beam 1", "beams=1"]);
+  assert.deepEqual(by(EMBEDDED, "beam", 8), ["--beam 8", "beams=8"]);
+  assert.deepEqual(by("m", "greedy"), ["", ""]);
+  assert.deepEqual(by("m", "beam", 5), ["--beam 5", "beams=5"]);
+  assert.deepEqual(by(EMBEDDED, "beam"), ["run.safetensors", "run.safetensors"]); // a greedy text that gave way to one of known words
 });
 
 test("a text that a command would take for an option is not written into one", () => {
@@ -48,7 +65,7 @@ test("of several texts, or arrays from elsewhere, a recording is named", () => {
 });
 
 test("what else was done in a run is not left out: its recording is named", () => {
-  const source = sourceOf("a", "the embedded English–French translator");
+  const source = sourceOf("a", EMBEDDED);
   source.provenance.notes.push("L1H4 of cross-attention was knocked out: its output was set to 0");
   const state = stateFromHash("", source);
   assert.match(commandOf(state, source), /^attlas draw map run\.safetensors --kind cross/);
@@ -56,7 +73,7 @@ test("what else was done in a run is not left out: its recording is named", () =
 });
 
 test("other numbers than weights are asked for by name, and of all heads together without a head", () => {
-  const source = sourceOf("a", "the embedded English–French translator");
+  const source = sourceOf("a", EMBEDDED);
   const [cross] = source.layers;
   source.layers.push({ ...cross!, quantity: "norm" }, { ...cross!, quantity: "rollout", n_heads: 1 });
   const of = (quantity: string): string[] => [commandOf, pythonOf].map((made) => made(stateFromHash(`#quantity=${quantity}`, source), source));
@@ -69,7 +86,7 @@ test("other numbers than weights are asked for by name, and of all heads togethe
 });
 
 test("norms and contributions are asked for by what the recording says that they are", () => {
-  const source = sourceOf("a", "the embedded English–French translator");
+  const source = sourceOf("a", EMBEDDED);
   source.layers.push({ ...source.layers[0]!, quantity: "norm", n_heads: 1 });
   source.provenance.notes.push("norms of what all heads of a layer add together");
   const state = stateFromHash("#quantity=norm", source);
@@ -80,7 +97,7 @@ test("norms and contributions are asked for by what the recording says that they
 });
 
 test("the part that is seen is drawn, and the heads of a layer, or one across the layers", () => {
-  const source = sourceOf("a", "the embedded English–French translator");
+  const source = sourceOf("a", EMBEDDED);
   const of = (hash: string): string => commandOf(stateFromHash(hash, source), source);
   assert.match(of("#zoom=2-6+1-4"), / --rows 2:6 --columns 1:4 -o/);
   assert.match(of("#view=heads"), /^attlas draw heads 'a' --kind cross --layer 2 -o/);
@@ -88,7 +105,7 @@ test("the part that is seen is drawn, and the heads of a layer, or one across th
 });
 
 test("Python is given the text as a string that cannot end early", () => {
-  const source = sourceOf('a "b" \\ c', "the embedded English–French translator");
+  const source = sourceOf('a "b" \\ c', EMBEDDED);
   assert.match(pythonOf(stateFromHash("#words=merged", source), source), /attlas\.record\("a \\"b\\" \\\\ c"\)\n.*\.words\(\)\.weights/);
 });
 
@@ -133,7 +150,7 @@ test("a model is named as it was where the page was made, and by its own name wh
 });
 
 test("pictures of several maps have a scale each where the page's have", () => {
-  const source = sourceOf("a", "the embedded English–French translator");
+  const source = sourceOf("a", EMBEDDED);
   assert.match(commandOf(stateFromHash("#view=heads&range=own", source), source), /^attlas draw heads 'a' .* --panel-scale own -o/);
   assert.doesNotMatch(commandOf(stateFromHash("#view=map&range=own", source), source), /panel-scale/);
 });

@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout)]
 
 use attlas::{Head, Kind, View};
-use attlas_model::{Decoding, Model, RunOptions};
+use attlas_model::{Model, RunOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = std::env::args().nth(1).unwrap_or_else(|| "The cat sat on the mat.".to_owned());
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // 1. run: every head is recorded while the model translates
     let model = Model::embedded()?; // or Model::load(folder)
     let input = model.input(&text, None)?;
-    let decoding = Decoding::Greedy { max_tokens: 64 };
+    let decoding = model.generating(None, 64);
     let run = model.run(&[input], &RunOptions { decoding, ..RunOptions::default() })?;
     println!("{}", run.generated[0].text);
 

@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout)]
 
 use attlas::analysis::{measure_all, merge, standouts};
-use attlas_model::{Decoding, Model, RunOptions};
+use attlas_model::{Model, RunOptions};
 
 const SENTENCES: [&str; 4] = [
     "The cat sat on the mat.",
@@ -17,7 +17,7 @@ const SENTENCES: [&str; 4] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = Model::embedded()?;
-    let options = RunOptions { decoding: Decoding::Greedy { max_tokens: 64 }, ..RunOptions::default() };
+    let options = RunOptions { decoding: model.generating(None, 64), ..RunOptions::default() };
 
     // 1. measure each sentence
     let mut measured = Vec::new();

@@ -51,10 +51,10 @@ pub struct Model {
     pub(crate) known_words: Option<Arc<KnownWords>>,
     /// What becomes of a generated text that repeats itself.
     pub(crate) loops: Loops,
-    /// How many beams a search has where nothing is said; greedily when `None`.
-    beams: Option<usize>,
     /// What becomes of one with a word that the model does not know.
     pub(crate) unknown_words: UnknownWords,
+    /// How many beams a search has where nothing is said; greedily when `None`.
+    beams: Option<usize>,
     /// The bytes of queries and keys from which on a recording goes into files while it is made.
     pub(crate) aside_from: u64,
     /// The languages that were chosen, and those that can be.
@@ -304,8 +304,9 @@ impl Model {
         self.loops = loops;
     }
 
-    /// Sets from how many bytes on the queries and keys of a stack leave memory as soon as their layer is computed: they then lie in
-    /// files without a name, in the folder that `TMPDIR` names, and the recording reads them there. 1 GiB where nothing is said.
+    /// Sets from how many bytes on the queries and keys of one kind of attention leave memory as soon as their layer is computed, where
+    /// texts and targets are given: they then lie in files without a name, in the folder that `TMPDIR` names, else in `/var/tmp`, and
+    /// the recording reads them there; where nothing can be written they stay in memory. 1 GiB where nothing is said.
     pub fn set_aside_from(&mut self, n_bytes: u64) {
         self.aside_from = n_bytes;
     }
@@ -483,7 +484,7 @@ impl Model {
             if items.iter().any(|item| small_letters(&item.source.text).is_some()) {
                 let name = &self.name;
                 notes.push(format!(
-                    "a text is in capitals, of which {name} was taught hardly any: it read small letters"
+                    "a text is in capitals, of which {name} was taught hardly any: it read small letters, of names, too"
                 ));
             }
             if let Some(note) = self.note_on_language(items, training) {

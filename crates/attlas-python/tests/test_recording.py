@@ -21,7 +21,7 @@ def test_a_sentence_is_translated_and_every_head_recorded(rec: attlas.Recording)
     assert rec.generated and rec.generated[0].startswith("Le chat")
     assert rec.item().source.text == "The cat sat on the mat."
     assert "cat" in rec.item().source.labels
-    assert rec.provenance.method == "greedy" and rec.provenance.mode == "eval"
+    assert (rec.provenance.method, rec.provenance.beams, rec.provenance.mode) == ("beam", 5, "eval")
     assert all(check.passed for check in rec.checks())
 
 

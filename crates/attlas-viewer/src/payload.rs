@@ -78,6 +78,8 @@ struct PageProvenance<'a> {
     /// The program that wrote the recording, and its version.
     writer: String,
     method: Method,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beams: Option<usize>,
     notes: Vec<String>,
 }
 
@@ -321,7 +323,7 @@ fn add_queries_and_keys(
 }
 
 fn page_provenance<'a>(recording: &'a Recording, carried: &[Cow<'_, Layer>], remarks: &[String]) -> PageProvenance<'a> {
-    let Provenance { model, family, revision, dtype, mode, writer, method, .. } = &recording.provenance;
+    let Provenance { model, family, revision, dtype, mode, writer, method, beams, .. } = &recording.provenance;
     let mut notes = recording.provenance.remarks();
     notes.extend_from_slice(remarks);
     let is_stored = |layer: &&Cow<'_, Layer>| matches!(layer, Cow::Borrowed(_));
@@ -333,9 +335,9 @@ fn page_provenance<'a>(recording: &'a Recording, carried: &[Cow<'_, Layer>], rem
             recording.layers.len()
         ));
     }
-    let (mode, method) = (*mode, *method);
+    let (mode, method, beams) = (*mode, *method, *beams);
     let writer = format!("{} {}", writer.name, writer.version).trim().to_owned();
-    PageProvenance { model, family, revision, dtype, mode, writer, method, notes }
+    PageProvenance { model, family, revision, dtype, mode, writer, method, beams, notes }
 }
 
 /// Refuses more bytes than a page may carry.

@@ -36,16 +36,6 @@ impl<T: Element> Stored<T> {
         Stored(Place::File { file: Arc::clone(file), start, len })
     }
 
-    /// The numbers in a file of their own, which has no name and goes with the last who reads it.
-    fn aside(numbers: &[T]) -> io::Result<Stored<T>> {
-        let mut file = tempfile::tempfile_in(folder_aside())?;
-        for piece in numbers.chunks(PIECE) {
-            file.write_all(&file_bytes(piece))?;
-        }
-        let file = Arc::new(RegularFile::unnamed(file)?);
-        Ok(Stored::in_file(&file, 0, numbers.len()))
-    }
-
     /// How many numbers there are.
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -162,13 +152,22 @@ pub enum Numbers {
 }
 
 impl Numbers {
-    /// Numbers that leave memory for a file without a name, which goes with the last who reads it. It lies in the folder that
-    /// `TMPDIR` names, else in one that lies on a disk.
+    /// Arrays that leave memory for a file without a name, which goes with the last who reads it. It lies in the folder that `TMPDIR` names,
+    /// else in `/var/tmp` where there is one.
     ///
     /// # Errors
     /// When the folder is full, or nothing can be written there.
-    pub fn aside(numbers: &[f32]) -> io::Result<Numbers> {
-        Ok(Numbers::F32(Stored::aside(numbers)?))
+    pub fn aside<const N: usize>(arrays: [&[f32]; N]) -> io::Result<[Numbers; N]> {
+        let mut file = tempfile::tempfile_in(folder_aside())?;
+        for piece in arrays.iter().flat_map(|numbers| numbers.chunks(PIECE)) {
+            file.write_all(&file_bytes(piece))?;
+        }
+        let (file, mut start) = (Arc::new(RegularFile::unnamed(file)?), 0);
+        Ok(arrays.map(|numbers| {
+            let stored = Stored::in_file(&file, start, numbers.len());
+            start += size_of_val(numbers) as u64;
+            Numbers::F32(stored)
+        }))
     }
 
     /// How many there are.
@@ -227,7 +226,7 @@ impl Numbers {
     }
 }
 
-/// Where large arrays are put: many systems keep the usual folder for temporary files in memory, but never this one.
+/// Where large arrays are put: many systems keep the usual folder for temporary files in memory, but rarely this one.
 fn folder_aside() -> PathBuf {
     let on_disk = Path::new("/var/tmp");
     match std::env::var_os("TMPDIR") {
@@ -288,13 +287,11 @@ mod tests {
     #[test]
     fn numbers_that_leave_memory_are_read_as_if_they_had_not() {
         let numbers: Vec<f32> = (0..PIECE + 5).map(|place| place as f32).collect();
-        let aside = Numbers::aside(&numbers).unwrap();
-        assert_eq!(
-            (aside.len(), &*aside.read(PIECE - 1..PIECE + 3).unwrap()),
-            (PIECE + 5, &numbers[PIECE - 1..PIECE + 3])
-        );
+        let [none, aside, last] = Numbers::aside([&[], &numbers, &[1.5, 2.5]]).unwrap();
+        let range = PIECE - 1..PIECE + 3;
+        assert_eq!((aside.len(), &*aside.read(range.clone()).unwrap()), (PIECE + 5, &numbers[range]));
         assert_eq!(aside, Numbers::from(numbers));
-        assert!(Numbers::aside(&[]).unwrap().is_empty());
+        assert_eq!((none.len(), &*last.read_all().unwrap()), (0, &[1.5, 2.5][..]));
     }
 
     #[test]

@@ -22,7 +22,7 @@ Examples:
   attlas evaluate --pairs test.tsv --model translator --json
 
 Loss, perplexity and token accuracy are those of the target given (teacher forcing), its end token included. BLEU and exact
-matches are those of the translations (greedy without --beam) against every target that the file has for the same source. An unknown word of a
+matches are those of the translations (--beam) against every target that the file has for the same source. An unknown word of a
 translation is in neither the training targets nor the source (target_words.filter of the model's folder). The alignment probe
 looks at cross-attention, at each head and at each layer's mean: does the row of a French word have its largest weight at the
 English word that a dictionary gives? A word has two rows: the one that predicts it, and the one that has read it (in JSON

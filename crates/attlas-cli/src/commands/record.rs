@@ -94,7 +94,7 @@ pub fn run(arguments: &RecordArguments, terminal: &mut Terminal) -> Result<Outco
     options.max_mb = Some(arguments.max_mb);
     // of several texts each stays one, as a reader of their numbers expects
     options.sentences = match arguments.sentences.sentences {
-        Sentences::Auto if arguments.texts.len() != 1 => Sentences::Together,
+        Sentences::Auto if arguments.texts.len() != 1 => Sentences::Unasked,
         sentences => sentences,
     };
     let is_of_ids = !arguments.source_ids.is_empty() || !arguments.target_ids.is_empty();

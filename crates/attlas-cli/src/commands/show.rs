@@ -135,14 +135,19 @@ pub fn run(arguments: &ShowArguments, terminal: &mut Terminal) -> Result<Outcome
     Ok(checks::outcome(complaint.as_deref()))
 }
 
-/// What the model wrote for each text, and below it what is to be known of that.
+/// What the model wrote for each text, and below it what is to be known of that; of texts that were recorded before, which one it is of.
 fn print_outputs(run: &TextRun, terminal: &mut Terminal) -> Result<(), Failure> {
     let outputs = run.outputs.iter().map(Some).chain(std::iter::repeat(None));
-    for (item, output) in run.recording.items.iter().zip(outputs) {
-        if let Some(output) = output {
-            writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
-        }
-        terminal.notes(item.remarks())?;
+    for (place, (item, output)) in run.recording.items.iter().zip(outputs).enumerate() {
+        let which = match output {
+            Some(output) => {
+                writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
+                String::new()
+            }
+            None if run.recording.items.len() == 1 => String::new(),
+            None => format!("text {place}: "),
+        };
+        terminal.notes(item.remarks().into_iter().map(|remark| format!("{which}{remark}")))?;
     }
     Ok(())
 }

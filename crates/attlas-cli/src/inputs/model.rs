@@ -141,7 +141,8 @@ pub struct RunArguments {
     /// Generate by beam search with N beams; greedily with 1 [default: 5 for the embedded translator, 1 for other models].
     #[arg(long, value_name = "N", conflicts_with = "target", value_parser = parse_beams)]
     pub beam: Option<usize>,
-    /// Generate N tokens at most [default: 256 for encoder-decoders; decoder-only models read the text alone].
+    /// Generate N tokens at most, and the embedded translator's search 50 more than the source has [default: 256 for encoder-decoders;
+    /// decoder-only models read the text alone].
     #[arg(long, value_name = "N", conflicts_with = "target", value_parser = parse_max_tokens)]
     pub max_tokens: Option<usize>,
     /// Knock a head out: its output is set to 0, the rest of the model goes on. Written L2H4, or with the kind of

@@ -19,7 +19,7 @@ pub(crate) fn feed_forward(
     match weights {
         FeedForwardWeights::Plain(expert) => {
             // a long text's hidden layer, four times as wide, is never there as a whole
-            let [d_in, d_out] = [expert.up.d_in, output.len() / (input.len() / expert.up.d_in).max(1)];
+            let [d_in, d_out] = [expert.up.d_in, expert.down.d_out];
             for (input, output) in input.chunks(STRETCH * d_in).zip(output.chunks_mut(STRETCH * d_out)) {
                 expert_forward(config, expert, input, output, onto, workspace);
             }

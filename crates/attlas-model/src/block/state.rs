@@ -87,18 +87,20 @@ pub(crate) struct StackState {
     /// The residual stream that enters each block, and what leaves the last; empty unless it is kept. Shape of each
     /// `[n_items · n, d_model]`.
     pub hidden: Vec<Vec<f32>>,
-    /// The bytes of all queries and keys from which on they go into a file, layer by layer; they stay in memory when `None`.
+    /// The bytes of the queries and keys of one kind of attention from which on they go into files, layer by layer; they stay in memory when
+    /// `None`.
     pub aside_from: Option<u64>,
 }
 
 impl StackState {
-    /// Puts what a block leaves for the recording into a file, where all blocks leave too much for memory.
+    /// Puts what a block leaves for the recording into a file, where all blocks together leave too much for memory.
     pub fn put_aside(&mut self, kind: Kind, index: usize, plan: Plan<'_>) {
         let Some(from) = self.aside_from else { return };
         let n_blocks = self.attention.len() as u64;
         for (kind, layer) in [(kind, &mut self.attention[index]), (Kind::Cross, &mut self.cross[index])] {
             let n_bytes = 4 * (layer.queries.len() + layer.keys.len()) as u64;
-            if n_bytes > 0 && n_bytes * n_blocks >= from && plan.only_records(kind, index) {
+            let is_large = n_bytes > 0 && n_bytes * n_blocks >= from;
+            if is_large && layer.dense.is_empty() && plan.only_records(kind, index) {
                 layer.put_aside();
             }
         }
@@ -122,7 +124,7 @@ pub(crate) struct LayerState {
     pub queries: Vec<f32>,
     /// Shape `[n_items, n_kv_heads, n_keys, d_head]`.
     pub keys: Vec<f32>,
-    /// Queries and keys that lie in files, in the place of those in memory.
+    /// Queries and keys that lie in a file, in the place of those in memory.
     pub aside: Option<[Numbers; 2]>,
     /// Shape `[n_items, n_kv_heads, n_keys, d_value]`.
     pub values: Vec<f32>,
@@ -150,10 +152,10 @@ pub(crate) struct LayerState {
 }
 
 impl LayerState {
-    /// Puts queries and keys into files; what cannot be written stays in memory.
+    /// Puts queries and keys into a file; what cannot be written stays in memory.
     fn put_aside(&mut self) {
-        if let (Ok(queries), Ok(keys)) = (Numbers::aside(&self.queries), Numbers::aside(&self.keys)) {
-            self.aside = Some([queries, keys]);
+        if let Ok(aside) = Numbers::aside([&self.queries, &self.keys]) {
+            self.aside = Some(aside);
             (self.queries, self.keys) = (Vec::new(), Vec::new());
         }
     }

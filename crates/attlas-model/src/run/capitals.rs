@@ -1,21 +1,23 @@
 //! Texts all in capitals, for models that were taught hardly any.
 
-/// What such a model reads of a text all of whose letters are capitals, with two words of two letters or more: small letters, but for
-/// the first of each sentence and the pronoun *I*. Every letter keeps its number of bytes, so that spans are those of the text.
+/// What such a model reads of a text all of whose letters are capitals, with a word of two letters or more: small letters, but for the
+/// first of each sentence and the pronoun *I*; names and abbreviations, too, since nothing tells them. Every letter keeps its number of
+/// bytes, so that spans are those of the text.
 pub(crate) fn small_letters(text: &str) -> Option<String> {
     let words = || text.split(|char: char| !char.is_alphabetic()).filter(|word| !word.is_empty());
-    let n_words = words().filter(|word| word.chars().nth(1).is_some()).count();
-    if n_words < 2 || !words().all(|word| word.chars().all(char::is_uppercase)) {
+    let is_word = |word: &str| word.chars().nth(1).is_some();
+    if !words().any(is_word) || !words().all(|word| word.chars().all(char::is_uppercase)) {
         return None;
     }
     let (mut small, mut begins) = (String::with_capacity(text.len()), true);
-    let mut before = ' ';
+    let (mut before, mut is_joined) = (' ', false); // an apostrophe joins what stands before it and behind it
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
         let is_alone = !before.is_alphabetic() && chars.peek().is_none_or(|next| !next.is_alphabetic());
-        let is_kept = begins || (char == 'I' && is_alone && before != '\'' && before != '’');
+        let is_kept = begins || (char == 'I' && is_alone && !is_joined);
         small.push(if is_kept { char } else { small_letter(char) });
         begins = matches!(char, '.' | '!' | '?' | '…') || (begins && !char.is_alphabetic());
+        is_joined = matches!(char, '\'' | '’') && before.is_alphabetic();
         before = char;
     }
     Some(small)
@@ -38,9 +40,12 @@ mod tests {
     fn a_text_in_capitals_is_read_in_small_letters_with_the_capitals_that_sentences_have() {
         let cases = [
             ("HELLO WORLD", "Hello world"),
+            ("STOP!", "Stop!"),
+            ("ROOM 101", "Room 101"),
             ("I LOVE THIS SONG. DO YOU? I'M SURE…", "I love this song. Do you? I'm sure…"),
             ("« L'ÉTÉ EST FINI »", "« L'été est fini »"),
             ("IT'S WORLD WAR I ALL OVER", "It's world war I all over"),
+            ("HE SAID: 'I AM HERE.'", "He said: 'I am here.'"),
         ];
         for (text, read) in cases {
             assert_eq!(small_letters(text).as_deref(), Some(read));
@@ -49,8 +54,8 @@ mod tests {
     }
 
     #[test]
-    fn names_in_capitals_and_other_texts_stay_as_they_are() {
-        for text in ["NASA", "I, A", "NASA was founded in 1958.", "OK, let us go.", "", "1 + 1 = 2", "猫と犬"] {
+    fn other_texts_stay_as_they_are() {
+        for text in ["I, A", "B.", "NASA was founded in 1958.", "OK, let us go.", "", "1 + 1 = 2", "猫と犬"] {
             assert_eq!(small_letters(text), None, "{text}");
         }
     }

@@ -266,7 +266,7 @@ impl<'a> Session<'a> {
         Search { width, max_tokens, shunned }: Search<'_>,
     ) -> Result<Vec<Generated>, Stopped> {
         let ids = self.transformer.architecture.ids.clone();
-        // of those that hold an unknown word none is left
+        // of those that hold an unknown word none is left; loops are rare enough
         let spare = if shunned.words.is_some() { 4 } else { 1 };
         let n_candidates = (1 + ids.ends.len()).max(2) * width * spare;
         // 1. the prompt, read once

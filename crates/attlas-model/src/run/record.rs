@@ -30,9 +30,6 @@ pub struct RunOptions {
     pub pass: Pass,
 }
 
-/// By how many tokens a translation found by a search may be longer than its source (Vaswani et al. 2017, §6.1).
-const LONGER: usize = 50;
-
 /// What came of a run.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -132,19 +129,20 @@ impl Model {
         let direct = alone && !pass.needs_whole_pass();
         let purpose = if direct { Purpose::RecordedSteps } else { Purpose::Steps };
         let mut logits = (alone && pass.keeps(Site::Logits)).then(Vec::new);
-        let mut generated = Vec::with_capacity(inputs.len());
+        let (mut generated, mut all_found) = (Vec::with_capacity(inputs.len()), true);
         for (index, input) in inputs.iter().enumerate() {
             let source = PaddedBatch::new(std::slice::from_ref(input), 0)?;
             let prompt = ids(&input.target)?;
-            let max_tokens = limit.min(self.room(prompt.len())?);
-            let max_tokens = match self.training {
-                Some(_) if width > 0 => max_tokens.min(input.source.len() + LONGER),
-                _ => max_tokens,
+            let longest = match self.training {
+                Some(_) if width > 0 => input.source.len() + MAX_LONGER_THAN_SOURCE,
+                _ => limit,
             };
+            let max_tokens = limit.min(longest).min(self.room(prompt.len())?);
             let plan = Plan { pass, purpose, text: Some(index) };
             let images = input.seen.as_deref().zip(self.rows_with_images(std::slice::from_ref(input), &prompt)?);
             let mut session = Session::new(&self.transformer, source.source(), images, plan, watch)?;
-            let beams = self.written(&mut session, input, width, max_tokens, logits.as_mut())?;
+            let (beams, is_found) = self.written(&mut session, input, width, max_tokens, logits.as_mut())?;
+            all_found &= is_found;
             let generation = self.generations(beams)?;
             // what was seen of a text that was cut is more than the text, and of one that was replaced another
             if !generation.avoided_words.is_empty() {
@@ -154,14 +152,12 @@ impl Model {
             }
             generated.push(generation);
         }
-        // a text that was cut is a greedy one
-        let is_beam = |one: &Generation| (width > 0 && one.n_repeated.is_none()) || !one.avoided_words.is_empty();
-        let all_beams = generated.iter().all(is_beam);
-        let method = if all_beams { recording::Method::Beam } else { recording::Method::Greedy };
+        let method = if all_found { recording::Method::Beam } else { recording::Method::Greedy };
         let continued: Vec<Input> =
             inputs.iter().zip(&generated).map(|(input, generation)| self.continued(input, generation)).collect();
         self.check_dense(pass, Sizes::of(&continued, Decoding::TeacherForcing))?;
         let mut run = self.forward(&continued, pass, method, generated, watch)?;
+        run.recording.provenance.beams = (width > 0).then_some(width);
         for ((item, input), generation) in run.recording.items.iter_mut().zip(inputs).zip(&run.generated) {
             self.tell_of(generation, input, item);
         }
@@ -196,8 +192,8 @@ impl Model {
         Ok(())
     }
 
-    /// What is written after one prompt: greedily, or the finished beams, best first; without loops and of known words where those are
-    /// asked for and found.
+    /// What is written after one prompt, without loops and of known words where those are asked for and found: greedily, or the finished
+    /// beams, best first; and whether a search found it.
     fn written(
         &self,
         session: &mut Session<'_>,
@@ -205,20 +201,20 @@ impl Model {
         width: usize,
         max_tokens: usize,
         logits: Option<&mut Vec<f32>>,
-    ) -> Result<Vec<Generated>, Error> {
+    ) -> Result<(Vec<Generated>, bool), Error> {
         let prompt = ids(&input.target)?;
         let (loops, words) = (LoopWatch::new(self, input), WordWatch::new(self, input));
-        let shunned = Shunned { words: None, loops: loops.as_ref() };
-        let search = Search { width, max_tokens, shunned };
-        let mut beams = if width == 0 { Vec::new() } else { session.beam(&prompt, search)? };
-        if beams.is_empty() {
+        let search =
+            |width: usize, words| Search { width, max_tokens, shunned: Shunned { words, loops: loops.as_ref() } };
+        let mut beams = if width == 0 { Vec::new() } else { session.beam(&prompt, search(width, None))? };
+        let is_found = !beams.is_empty();
+        if !is_found && (width == 0 || loops.is_some()) {
             session.begin_anew();
             beams.push(session.greedy(&prompt, max_tokens, loops.as_ref(), logits)?);
         }
-        let shunned = Shunned { words: words.as_ref(), ..shunned };
-        let search = Search { width: width.max(N_BEAMS), shunned, ..search };
-        let known = session.of_known_words(&beams[0], &prompt, search)?;
-        Ok(if known.is_empty() { beams } else { known })
+        let Some(likeliest) = beams.first() else { return Ok((beams, is_found)) };
+        let known = session.of_known_words(likeliest, &prompt, search(width.max(N_BEAMS), words.as_ref()))?;
+        Ok(if known.is_empty() { (beams, is_found) } else { (known, true) })
     }
 
     /// Logits of the generated tokens of one text. Shape `[1, n, n_logits]`.
@@ -380,6 +376,7 @@ impl Model {
             mode: recording::Mode::Eval,
             writer: Writer::attlas(),
             method,
+            beams: None,
             notes,
             edits: pass.edits.iter().map(|edit| edit.map(Array::digest)).collect(),
         }
@@ -515,6 +512,9 @@ fn mean_of_patches(item: &[f32], stack: &Stack) -> Vec<f32> {
 
 /// Beams that are followed at most.
 const MAX_BEAMS: usize = 64;
+
+/// By how many tokens a translation that a search finds may be longer than its source (Vaswani et al. 2017, §6.1).
+const MAX_LONGER_THAN_SOURCE: usize = 50;
 
 /// The ids of tokens, without padding.
 fn ids(tokens: &Tokens) -> Result<Vec<u32>, Error> {

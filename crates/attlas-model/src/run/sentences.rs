@@ -49,7 +49,8 @@ fn can_end(words: &str) -> bool {
     let last = words.rsplit(|char: char| !char.is_alphanumeric()).next().unwrap_or_default();
     let is_initial = last != "I" && last.chars().count() == 1 && last.starts_with(char::is_alphabetic);
     let is_number = last == words && !last.is_empty() && last.chars().all(char::is_numeric);
-    !(TITLES.contains(&last) || is_initial || is_number)
+    let is_title = TITLES.iter().any(|title| *title == last || title.to_uppercase() == last);
+    !(is_title || is_initial || is_number)
 }
 
 fn is_stop(char: char) -> bool {

@@ -247,8 +247,8 @@ class _SurveyFunction:
         (``.parquet`` and ``.jsonl`` by ``column``, ``.tsv`` as pairs, others line by line).
 
         ``model`` and what belongs to it: see :class:`attlas.Model`; the embedded translator when nothing is named. ``target``:
-        the column of target texts; without one, an encoder-decoder generates them (up to ``max_tokens``, 256), which takes much
-        longer. ``longest``: texts of more tokens are failures (4096, and what the model has positions for). ``threads``: how many
+        the column of target texts; without one, an encoder-decoder generates them (up to ``max_tokens``, 256; with five beams
+        by the embedded translator), which takes much longer. ``longest``: texts of more tokens are failures (4096, and what the model has positions for). ``threads``: how many
         measure (all of the machine). ``progress``: whether to say on standard error how far it is and how long it takes, from a
         second on.
 

@@ -175,7 +175,7 @@ impl Recording {
     /// Whoever fills a recording from the running kernel calls it once; [`QueriesAndKeys::layer`] needs it not.
     ///
     /// # Errors
-    /// When numbers lie in a file that cannot be read; never for a recording that was just made.
+    /// When numbers lie in a file that cannot be read; never for a recording that lies in memory.
     pub fn sharpen(&mut self) -> Result<(), Error> {
         self.layers.iter_mut().try_for_each(|layer| layer.compute_lse(&self.items, needs_f64))
     }

@@ -155,6 +155,7 @@ pub fn everything() -> Recording {
     let provenance = Provenance {
         model: "seeded".into(),
         writer,
+        beams: Some(4),
         notes: vec!["a note".into()],
         edits: edits(),
         ..Provenance::default()
