@@ -195,9 +195,14 @@ test("in another size, and on a finer screen, the map is asked for anew: as many
     const narrow = await map();
     assert.match(narrow.said, /a pixel is the largest of/);
     const session = await page.context().newCDPSession(page);
-    await session.send("Emulation.setDeviceMetricsOverride", { width: 400, height: 700, deviceScaleFactor: 3, mobile: false });
+    // Chromium 156 tells the page of another ratio alone only when its size changes, too
+    await session.send("Emulation.setDeviceMetricsOverride", { width: 400, height: 701, deviceScaleFactor: 3, mobile: false });
+    await page.waitForFunction(() => {
+      const canvas = document.querySelector<HTMLCanvasElement>(".cells canvas");
+      return canvas !== null && canvas.height === 3 * canvas.clientHeight;
+    }, undefined, { timeout: 10_000 });
     const fine = await map();
-    assert.equal(fine.pixels, 3 * narrow.height);
+    assert.equal(fine.pixels, 3 * fine.height);
     assert.doesNotMatch(fine.said, /a pixel is/);
     await page.setViewportSize({ width: 1280, height: 520 });
     assert.doesNotMatch((await map()).said, /a pixel is/);
