@@ -93,8 +93,7 @@ function recordingOf(source: Atlas): string | null {
 }
 
 /** What names the text, or the recording, to a command. */
-function subjectOf(source: Atlas): string[] {
-  const recording = recordingOf(source);
+function subjectOf(source: Atlas, recording = recordingOf(source)): string[] {
   if (recording !== null) return [/^[\w.][\w./-]*$/.test(recording) ? recording : quoted(recording)];
   const { source: given, target } = source.items[0]!;
   const beams = beamsOf(source);
@@ -105,9 +104,10 @@ function subjectOf(source: Atlas): string[] {
 export function knockOutOf(state: State, source: Atlas): string | null {
   const { method, model } = source.provenance;
   if (method === "imported" || model === "") return null;
-  const subject = subjectOf(source);
-  // of a recording, the command is told which model it is of
-  if (recordingOf(source) !== null) subject.push(...modelWords(source));
+  // the command generates as the model does where nobody says, and of a recording it is told which model it is of
+  const recording = recordingOf(source) ?? (beamsOf(source) === null ? null : RECORDING);
+  const subject = subjectOf(source, recording);
+  if (recording !== null) subject.push(...modelWords(source));
   return ["attlas ablate", ...subject, `--heads ${state.kind}:${state.layer}.${isOfLayer(source, state) ? "*" : state.head}`].join(" ");
 }
 

@@ -40,6 +40,10 @@ test("with how many beams a text was generated is said where it is not the usual
   assert.deepEqual(by(EMBEDDED, "beam", 8), ["--beam 8", "beams=8"]);
   assert.deepEqual(by("m", "greedy"), ["", ""]);
   assert.deepEqual(by("m", "beam", 5), ["--beam 5", "beams=5"]);
+  // a command that takes no number of beams is given the recording
+  assert.match(knockOutOf(stateFromHash("", sourceOf("a", EMBEDDED)), sourceOf("a", EMBEDDED))!, /^attlas ablate 'a' --heads/);
+  const greedy = sourceOf("a", EMBEDDED, 1, "greedy");
+  assert.match(knockOutOf(stateFromHash("", greedy), greedy)!, /^attlas ablate run\.safetensors --heads/);
   assert.deepEqual(by(EMBEDDED, "beam"), ["run.safetensors", "run.safetensors"]); // a greedy text that gave way to one of known words
 });
 
