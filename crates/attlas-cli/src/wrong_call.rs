@@ -24,24 +24,26 @@ pub fn help_or_failure(error: &clap::Error, words: &[OsString]) -> Result<Outcom
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print(); // to standard error
-            let (name, _) = command_of(words);
+            let (name, _) = command_of(words, None);
             Err(Failure::Usage(format!("{name} was given nothing to do; the above says what it can")))
         }
         _ => {
-            let (name, command) = command_of(words);
+            let no_command = strings(error.get(ContextKind::InvalidSubcommand)).pop();
+            let (name, command) = command_of(words, no_command.as_deref());
             let sentence = below_0(error, words).unwrap_or_else(|| sentence(error, &command));
             Err(Failure::Usage(format!("{sentence}; {name} --help explains")))
         }
     }
 }
 
-/// The command that is meant, and its name: `attlas draw map`.
-fn command_of(words: &[OsString]) -> (String, clap::Command) {
+/// The command that is meant, and its name: `attlas draw map`. No command stands behind a word that is none where one was expected.
+fn command_of(words: &[OsString], no_command: Option<&str>) -> (String, clap::Command) {
     let attlas = Arguments::command();
     let mut command = &attlas;
     let mut name = command.get_name().to_owned();
-    for word in words.iter().skip(1).take_while(|word| *word != "--") {
-        if let Some(next) = word.to_str().and_then(|word| command.find_subcommand(word)) {
+    let words = words.iter().skip(1).map(|word| word.to_str());
+    for word in words.take_while(|word| *word != Some("--") && (word.is_none() || *word != no_command)) {
+        if let Some(next) = word.and_then(|word| command.find_subcommand(word)) {
             name = format!("{name} {}", next.get_name());
             command = next;
         }
@@ -79,6 +81,9 @@ fn sentence(error: &clap::Error, command: &clap::Command) -> String {
         ErrorKind::TooManyValues => format!("{argument}: \"{value}\" was given, but it takes no value"),
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             format!("there is no option {argument}{}", meant(ContextKind::SuggestedArg))
+        }
+        ErrorKind::UnknownArgument if argument.contains(char::is_whitespace) => {
+            format!("\"{argument}\" is one text too many")
         }
         ErrorKind::UnknownArgument => {
             format!("\"{argument}\" is one word too many; a text of several words stands in quotes")

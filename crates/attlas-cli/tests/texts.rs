@@ -48,6 +48,31 @@ fn a_mark_line_ends_and_further_columns_change_no_figure() {
 }
 
 #[test]
+fn what_must_be_known_of_a_text_is_said_by_every_command_that_runs_it() {
+    let folder = folder();
+    let said = |words: &str| attlas(&folder, words).succeeds().stderr;
+    let capitals = "is in capitals, of which";
+    for command in [
+        "tokens|A CAT.",
+        "explain|A CAT.",
+        "lens|A CAT.",
+        "mixing|A CAT.",
+        "why|A CAT.|--head|cross:L2H4|--query|0|--key|0",
+        "ablate|A CAT.|--heads|encoder:0.0",
+        "check|A CAT.",
+        "draw|distance|A CAT.|-o|a.svg",
+    ] {
+        assert!(said(command).contains(capitals), "{command}");
+        assert!(!said(&command.replace("A CAT.", "A cat.")).contains(capitals), "{command}");
+    }
+    let compared = said("compare|A CAT.|A DOG.");
+    assert_eq!(compared.matches(capitals).count(), 1, "the same is said once: {compared}");
+    assert!(said("compare|A cat.|A DOG.").contains("attlas: B: a text is in capitals"));
+    write(&folder, "two.txt", "A cat.\nA DOG.\n");
+    assert!(said("ablate|two.txt|--heads|encoder:0.0").contains("attlas: text 1: a text is in capitals"));
+}
+
+#[test]
 fn advice_that_would_leave_nothing_is_not_given() {
     let folder = folder();
     write(&folder, "none.tsv", "no tab\nnor here\n");

@@ -481,17 +481,21 @@ impl Model {
                     self.name, training.longest_source
                 ));
             }
-            if items.iter().any(|item| small_letters(&item.source.text).is_some()) {
-                let name = &self.name;
-                notes.push(format!(
-                    "a text is in capitals, of which {name} was taught hardly any: it read small letters, of names, too"
-                ));
-            }
+            notes.extend(items.iter().find_map(|item| self.note_on_capitals(&item.source.text)));
             if let Some(note) = self.note_on_language(items, training) {
                 notes.push(note);
             }
         }
         notes
+    }
+
+    /// That a text in capitals is read in small letters, where the model was taught hardly any capitals.
+    pub fn note_on_capitals(&self, text: &str) -> Option<String> {
+        let small = self.training.and_then(|_| small_letters(text));
+        small.map(|_| {
+            let name = &self.name;
+            format!("a text is in capitals, of which {name} was taught hardly any: it read small letters, of names, too")
+        })
     }
 }
 

@@ -417,7 +417,10 @@ fn mixed(py: Python<'_>, model: &Model, subject: Subject, kind: Option<String>) 
 /// What the model reads, with the target that it generates where it is an encoder-decoder and none is given.
 fn read(model: &attlas_model::Model, subject: &Subject, stop: &AtomicBool) -> Result<Input, Error> {
     let input = given(model, subject)?;
-    if subject.1.is_some() { Ok(input) } else { model.with_own_target(input, MAX_TOKENS, &mut |_| next(stop)) }
+    match subject.1 {
+        Some(_) => Ok(input),
+        None => model.with_own_target(input, MAX_TOKENS, &mut |_| next(stop)).map(|(input, _)| input),
+    }
 }
 
 /// Several texts as they were given.

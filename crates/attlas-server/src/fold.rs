@@ -63,12 +63,16 @@ pub fn larger(a: f32, b: f32) -> f32 {
 
 /// The number of the largest size. 0 of none.
 fn largest(numbers: &[f32]) -> f32 {
-    let mut lanes = [0.0; LANES];
     let (whole, rest) = numbers.as_chunks::<LANES>();
-    for chunk in whole {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, number)| *lane = larger(*lane, *number));
+    let mut most = rest.iter().fold(0.0, |a, b| larger(a, *b));
+    if !whole.is_empty() {
+        let mut lanes = [0.0; LANES];
+        for chunk in whole {
+            lanes.iter_mut().zip(chunk).for_each(|(lane, number)| *lane = larger(*lane, *number));
+        }
+        most = lanes.iter().fold(most, |a, b| larger(a, *b));
     }
-    lanes.iter().chain(rest).fold(0.0, |a, b| larger(a, *b))
+    most
 }
 
 /// The largest size of those that are finite. 0 where none is.

@@ -82,6 +82,8 @@ pub struct Painter {
     n_done: usize,
     /// The pixel that each column lies under, counted from the left. Shape `[columns.len()]`.
     pixel_of: Vec<usize>,
+    /// The first column under each pixel, and the one after the last. Shape `[width + 1]`.
+    starts: Vec<usize>,
     /// Largest, or sum. Shape `[height, width]`.
     values: Vec<f64>,
     /// Cells that are not masked. Shape `[height, width]`.
@@ -157,6 +159,7 @@ impl Painter {
         let n_pixels = part.height * part.width;
         Painter {
             pixel_of: (0..n_columns).map(|column| column * part.width / n_columns).collect(),
+            starts: (0..=part.width).map(|pixel| (pixel * n_columns).div_ceil(part.width.max(1))).collect(),
             values: vec![0.0; n_pixels],
             n_open: vec![0; n_pixels],
             top: 0.0,
@@ -244,8 +247,12 @@ impl Painter {
         let (part, sight) = (&self.part, self.asked.sight());
         let keys = part.keys(&self.asked);
         let queries: Vec<usize> = band.iter().map(|row| self.asked.queries.tokens(*row)[0]).collect();
-        let numbers = rows.of(&queries, keys.clone())?; // [queries, keys]
         let mut painted = Painted { rows: Vec::new(), top: 0.0 };
+        let is_unseen = |seen: Range<usize>| seen.end <= keys.start || keys.end <= seen.start;
+        if queries.iter().all(|query| is_unseen(sight.hull(*query))) {
+            return Ok(painted); // as pixels are without numbers
+        }
+        let numbers = rows.of(&queries, keys.clone())?; // [queries, keys]
         let mut place = 0;
         for line in band.chunk_by(|a, b| part.pixel_row(*a) == part.pixel_row(*b)) {
             let mut fold = Fold::new(part.pool, keys.len());
@@ -255,8 +262,7 @@ impl Painter {
                 fold.take(&numbers[place * keys.len()..][..keys.len()], within(seen.start)..within(seen.end));
                 place += 1;
             }
-            let under = |pixel: usize| self.pixel_of.partition_point(|of| *of < pixel);
-            let (values, n_open) = (0..part.width).map(|pixel| fold.pixel(under(pixel)..under(pixel + 1))).unzip();
+            let (values, n_open) = self.starts.windows(2).map(|ends| fold.pixel(ends[0]..ends[1])).unzip();
             painted.top = painted.top.max(fold.top);
             painted.rows.push((part.pixel_row(line[0]), values, n_open));
         }

@@ -18,7 +18,7 @@ use crate::{Buffer, Error};
 const PIECE: usize = 1 << 20;
 
 /// Numbers of 16 bits that are widened at a time.
-const WIDENED: usize = 1 << 14;
+const WIDENED: usize = 1 << 16;
 
 /// A read-only array, in memory or still in its file; cheap to clone.
 #[derive(Clone)]
@@ -203,8 +203,8 @@ impl Numbers {
     pub fn read(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>, Error> {
         Ok(match self {
             Numbers::F32(numbers) => numbers.read(range)?,
-            Numbers::F16(numbers) => Cow::Owned(widened(numbers, range, |piece| piece.to_f32_vec())?),
-            Numbers::Bf16(numbers) => Cow::Owned(widened(numbers, range, |piece| piece.to_f32_vec())?),
+            Numbers::F16(numbers) => Cow::Owned(widened(numbers, range, |piece, wide| piece.convert_to_f32_slice(wide))?),
+            Numbers::Bf16(numbers) => Cow::Owned(widened(numbers, range, |piece, wide| piece.convert_to_f32_slice(wide))?),
         })
     }
 
@@ -239,11 +239,11 @@ fn folder_aside() -> PathBuf {
 fn widened<T: Element>(
     numbers: &Stored<T>,
     range: Range<usize>,
-    widen: impl Fn(&[T]) -> Vec<f32>,
+    widen: impl Fn(&[T], &mut [f32]),
 ) -> Result<Vec<f32>, Error> {
-    let mut wide = Vec::with_capacity(range.len()); // [range.len()]
-    for start in range.clone().step_by(WIDENED) {
-        wide.extend(widen(&numbers.read(start..(start + WIDENED).min(range.end))?));
+    let mut wide = vec![0.0; range.len()];
+    for (start, piece) in range.step_by(WIDENED).zip(wide.chunks_mut(WIDENED)) {
+        widen(&numbers.read(start..start + piece.len())?, piece);
     }
     Ok(wide)
 }

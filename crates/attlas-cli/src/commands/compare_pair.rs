@@ -1,5 +1,6 @@
 //! The two recordings of `attlas compare`: opened, or made by running a model or two on a text or two.
 
+use attlas::recording::Item;
 use attlas::{Kind, Recording};
 use attlas_model::Side;
 
@@ -43,6 +44,8 @@ impl Pair {
             (other.target, other.beam, other.max_tokens) = (vec![output.into()], None, None);
         }
         let b = Made::of(second.as_ref().unwrap_or(&first), &other)?;
+        a.notes.iter().for_each(|note| remark(&format!("A: {note}")));
+        b.notes.iter().filter(|note| !a.notes.contains(note)).for_each(|note| remark(&format!("B: {note}")));
         let names = [(&first, &a.recording), (second.as_ref().unwrap_or(&first), &b.recording)].map(name);
         Ok(Pair { first: a.recording, second: b.recording, names })
     }
@@ -104,20 +107,25 @@ fn refuse_idle(arguments: &CompareArguments, first: &Material, second: Option<&M
     }
 }
 
-/// A recording, and the text that was generated for it.
+/// A recording, and where it was made of a text, the text that was generated for it and what must be known of that.
 struct Made {
     recording: Recording,
     output: Option<String>,
+    notes: Vec<String>,
 }
 
 impl Made {
     fn of(material: &Material, options: &RunArguments) -> Result<Made, Failure> {
         match material {
-            Material::Recording(path) => Ok(Made { recording: Recording::open(path)?, output: None }),
+            Material::Recording(path) => {
+                Ok(Made { recording: Recording::open(path)?, output: None, notes: Vec::new() })
+            }
             Material::Text(text) => {
                 let texts = Texts { sources: vec![text.clone()], targets: options.target_texts()? };
                 let mut run = run_texts(&texts, options)?;
-                Ok(Made { output: run.outputs.pop(), recording: run.recording })
+                let of_texts = run.recording.items.iter().flat_map(Item::remarks);
+                let notes = run.recording.provenance.notes.iter().cloned().chain(of_texts).collect();
+                Ok(Made { output: run.outputs.pop(), recording: run.recording, notes })
             }
         }
     }

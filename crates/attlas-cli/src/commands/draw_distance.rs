@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::draw::{StyleArguments, format_of, write_figure};
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::{RawText, RunArguments, check_output, model_files, parse_kind, pick_kind, recording_of};
+use crate::inputs::{RawText, RunArguments, check_output, model_files, parse_kind, pick_kind, run_of};
 use crate::terminal::{Terminal, print_json, printable, remark};
 
 /// `attlas draw distance`.
@@ -53,7 +53,9 @@ pub fn run(arguments: &DistanceArguments, terminal: &mut Terminal) -> Result<Out
         check_output(output, [Path::new(&arguments.material)].into_iter().chain(model.iter().map(PathBuf::as_path)))?;
     }
     arguments.style.say_no_scale();
-    let recording = recording_of(&arguments.material, &arguments.run)?;
+    let run = run_of(&arguments.material, &arguments.run)?;
+    run.say_notes();
+    let recording = run.recording;
     let kind = pick_kind(&recording, arguments.kind)?;
     let n_items = recording.items.len();
     if let Some(item) = arguments.item.filter(|item| *item >= n_items) {

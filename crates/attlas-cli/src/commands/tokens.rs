@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{ModelArguments, load_model, read_text};
-use crate::terminal::{Terminal, print_json, printable};
+use crate::terminal::{Terminal, print_json, printable, remark};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +49,10 @@ pub fn run(arguments: &TokensArguments, terminal: &mut Terminal) -> Result<Outco
     let model = load_model(&arguments.model)?;
     let default = if model.has(Side::Source) { SideArgument::Source } else { SideArgument::Target };
     let tokens = match arguments.side.unwrap_or(default) {
-        SideArgument::Source => model.source_tokens(&text)?,
+        SideArgument::Source => {
+            model.note_on_capitals(&text).iter().for_each(|note| remark(note));
+            model.source_tokens(&text)?
+        }
         SideArgument::Target => model.target_tokens(&text)?,
     };
     if arguments.json {

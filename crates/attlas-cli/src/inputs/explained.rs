@@ -15,6 +15,7 @@ use super::{
     say_sentences, tokens_of_ids,
 };
 use crate::failure::{Failure, Outcome};
+use crate::terminal::remark;
 
 /// What the model reads.
 #[derive(Debug, Clone, Default, Args)]
@@ -53,7 +54,7 @@ impl SubjectArguments {
             };
             let source = tokens(Side::Source, &self.source_ids)?;
             let target = tokens(Side::Target, &self.target_ids)?;
-            return Ok((vec![self.continued(model, Input { source, target, ..Input::default() })?], false));
+            return Ok((vec![self.continued(model, Input { source, target, ..Input::default() }, "")?], false));
         }
         if let Some(path) = self.material.as_deref().filter(|raw| names_recording(raw)) {
             if self.decoder_text.is_some() {
@@ -72,8 +73,11 @@ impl SubjectArguments {
             )));
         }
         texts.iter().for_each(|text| say_sentences(model, text, decoder_text.as_deref()));
-        let input = |text: &String| self.continued(model, input_of(model, text, decoder_text.as_deref())?);
-        Ok((texts.iter().map(input).collect::<Result<_, Failure>>()?, skipped))
+        let input = |(place, text): (usize, &String)| {
+            let which = if texts.len() > 1 { format!("text {place}: ") } else { String::new() };
+            self.continued(model, input_of(model, text, decoder_text.as_deref())?, &which)
+        };
+        Ok((texts.iter().enumerate().map(input).collect::<Result<_, Failure>>()?, skipped))
     }
 
     /// The text of a command that is about one, and its outcome when all goes well; where there are several, the refusal begins with `about`.
@@ -95,13 +99,14 @@ impl SubjectArguments {
         Ok((vec![read_text(raw, "TEXT")?], false))
     }
 
-    /// With what an encoder-decoder generates, where its target was not given.
-    fn continued(&self, model: &Model, input: Input) -> Result<Input, Failure> {
-        let is_open = self.decoder_text.is_none() && self.target_ids.is_none();
-        match is_open {
-            true => Ok(model.with_own_target(input, MAX_TOKENS, &mut |_| Next::Continue)?),
-            false => Ok(input),
+    /// With what an encoder-decoder generates, where its target was not given; says what must be known of that, of `which` text.
+    fn continued(&self, model: &Model, input: Input, which: &str) -> Result<Input, Failure> {
+        if self.decoder_text.is_some() || self.target_ids.is_some() {
+            return Ok(input);
         }
+        let (input, remarks) = model.with_own_target(input, MAX_TOKENS, &mut |_| Next::Continue)?;
+        remarks.iter().for_each(|text| remark(&format!("{which}{text}")));
+        Ok(input)
     }
 }
 

@@ -312,17 +312,22 @@ impl TextRun {
     /// Says on standard error what a reader of the recording must know.
     pub fn say_notes(&self) {
         self.say_provenance();
-        let items = &self.recording.items;
-        for (place, item) in items.iter().enumerate() {
-            let which = if items.len() > 1 { format!("text {place}: ") } else { String::new() };
-            item.remarks().iter().for_each(|text| remark(&format!("{which}{text}")));
-        }
+        say_items(&self.recording);
     }
 
     /// The same, what is to be known of single texts left out.
     pub fn say_provenance(&self) {
         self.recording.provenance.remarks().iter().for_each(|text| remark(text));
         self.hints.iter().for_each(|hint| remark(hint));
+    }
+}
+
+/// Says what a reader must know of single texts.
+fn say_items(recording: &Recording) {
+    let items = &recording.items;
+    for (place, item) in items.iter().enumerate() {
+        let which = if items.len() > 1 { format!("text {place}: ") } else { String::new() };
+        item.remarks().iter().for_each(|text| remark(&format!("{which}{text}")));
     }
 }
 
@@ -495,6 +500,8 @@ pub fn run_traced(read: &ReadArguments, options: &RunArguments) -> Result<(Model
     let mut pass = traced();
     pass.keep.extend(keeping_head_outputs().keep); // a number that is none is told with its head
     let run = model.run(&[input], &RunOptions { decoding, pass })?;
+    run.recording.provenance.remarks().iter().for_each(|text| remark(text));
+    say_items(&run.recording);
     Ok((model, run))
 }
 

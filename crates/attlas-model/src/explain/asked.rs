@@ -3,8 +3,8 @@
 
 use std::str::FromStr;
 
-use attlas::TokenRole;
 use attlas::printable::counted;
+use attlas::{Kind, TokenRole};
 
 use super::knock_out::Baseline;
 use super::score::{Form, Metric, Score, Unchanged};
@@ -212,8 +212,8 @@ impl Model {
         Ok(logits)
     }
 
-    /// The text with what an encoder-decoder generates for it as its target, of `max_tokens` tokens at most; other models
-    /// read it as it is.
+    /// The text with what an encoder-decoder generates for it as its target, of `max_tokens` tokens at most, and what a reader
+    /// must know of that; other models read the text as it is.
     ///
     /// # Errors
     /// As [`Model::run`], and [`Error::Stopped`] when `watch` says so.
@@ -222,18 +222,19 @@ impl Model {
         mut input: Input,
         max_tokens: usize,
         watch: &mut dyn FnMut(Progress) -> Next,
-    ) -> Result<Input, Error> {
+    ) -> Result<(Input, Vec<String>), Error> {
         if !(self.has(Side::Source) && self.has(Side::Target)) {
-            return Ok(input);
+            return Ok((input, Vec::new()));
         }
         if input.target.is_empty() {
             input.target = self.prompt_tokens("")?;
         }
         let options = RunOptions { decoding: self.generating(None, max_tokens), pass: Pass::default() };
         let mut run = self.run_watched(std::slice::from_ref(&input), &options, watch)?;
+        let remarks = run.recording.remarks_on(0, Kind::Decoder);
         if let Some(item) = run.recording.items.pop() {
             input.target = item.target;
         }
-        Ok(input)
+        Ok((input, remarks))
     }
 }
