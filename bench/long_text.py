@@ -5,7 +5,7 @@
 
 Prints the time of `attlas record` and of `attlas draw heads` of one layer by the clock, each with the largest resident memory of its process,
 and the recording's bytes; `of n²` is the nanoseconds of recording per head and pair of a query and a key that it sees. FOLDER needs room for
-a recording: 6 kB a token and layer, twice while it is written. Needs NumPy.
+a recording, 6 kB a token and layer, and so does, from 1 GiB on, the folder that TMPDIR names (/var/tmp without it) while it is made. Needs NumPy.
 """
 
 import argparse

@@ -36,7 +36,7 @@ fn json(finished: &Finished) -> Value {
 fn what_is_to_be_known_of_a_generated_text_is_said_beside_its_links() {
     let folder = folder();
     let ghost = "The ghost haunted the old chapel.";
-    let said = "\"honné\" was in the likeliest text";
+    let said = "\"honné\" was in the text found first";
     let alone = align(&folder, &[ghost]);
     alone.succeeds();
     assert!(alone.stderr.contains(&format!("attlas: {said}")), "{}", alone.stderr);

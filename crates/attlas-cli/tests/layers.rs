@@ -310,3 +310,10 @@ fn unsafe_code_stands_in_its_rooms_alone() {
     });
     assert!(found.is_empty(), "{found:?}");
 }
+
+#[test]
+fn the_page_knows_with_how_many_beams_the_translator_searches() {
+    let script = fs::read_to_string(crates().join("../web/src/reproduce.ts")).expect("the page's source");
+    let beams = attlas_model::Model::embedded().expect("it is built in").beams().expect("it searches");
+    assert!(script.contains(&format!("const EMBEDDED_BEAMS = {beams};")));
+}

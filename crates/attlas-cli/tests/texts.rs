@@ -50,7 +50,7 @@ fn a_mark_line_ends_and_further_columns_change_no_figure() {
 #[test]
 fn what_must_be_known_of_a_text_is_said_by_every_command_that_runs_it() {
     let folder = folder();
-    let said = |words: &str| attlas(&folder, words).succeeds().stderr;
+    let said = |words: &str| attlas(&folder, words).succeeds().stderr.clone();
     let capitals = "is in capitals, of which";
     for command in [
         "tokens|A CAT.",

@@ -494,7 +494,9 @@ impl Model {
         let small = self.training.and_then(|_| small_letters(text));
         small.map(|_| {
             let name = &self.name;
-            format!("a text is in capitals, of which {name} was taught hardly any: it read small letters, of names, too")
+            format!(
+                "a text is in capitals, of which {name} was taught hardly any: it read small letters, of names, too"
+            )
         })
     }
 }

@@ -203,8 +203,12 @@ impl Numbers {
     pub fn read(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>, Error> {
         Ok(match self {
             Numbers::F32(numbers) => numbers.read(range)?,
-            Numbers::F16(numbers) => Cow::Owned(widened(numbers, range, |piece, wide| piece.convert_to_f32_slice(wide))?),
-            Numbers::Bf16(numbers) => Cow::Owned(widened(numbers, range, |piece, wide| piece.convert_to_f32_slice(wide))?),
+            Numbers::F16(numbers) => {
+                Cow::Owned(widened(numbers, range, |piece, wide| piece.convert_to_f32_slice(wide))?)
+            }
+            Numbers::Bf16(numbers) => {
+                Cow::Owned(widened(numbers, range, |piece, wide| piece.convert_to_f32_slice(wide))?)
+            }
         })
     }
 

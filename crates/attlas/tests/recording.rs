@@ -453,9 +453,9 @@ fn words_that_were_avoided_are_said_in_one_sentence_each_once() {
         let avoided_words = words.iter().map(|word| (*word).to_owned()).collect();
         Item { avoided_words, ..Item::default() }.remarks()
     };
-    let said = "\"un\" was in the likeliest text, no word the model knows: this is the best text found without it";
+    let said = "\"un\" was in the text found first, no word the model knows: this is the best text found without it";
     assert_eq!(remarks(&["un", "un"]), [said]);
-    let said = "\"z\", \"y\" and \"x\" were in the likeliest text, no words the model knows: this is the best text found \
+    let said = "\"z\", \"y\" and \"x\" were in the text found first, no words the model knows: this is the best text found \
                 without them";
     assert_eq!(remarks(&["z", "y", "x"]), [said]);
     assert!(remarks(&[]).is_empty());

@@ -123,6 +123,7 @@ impl Made {
             Material::Text(text) => {
                 let texts = Texts { sources: vec![text.clone()], targets: options.target_texts()? };
                 let mut run = run_texts(&texts, options)?;
+                // what was changed stands in its name
                 let of_texts = run.recording.items.iter().flat_map(Item::remarks);
                 let notes = run.recording.provenance.notes.iter().cloned().chain(of_texts).collect();
                 Ok(Made { output: run.outputs.pop(), recording: run.recording, notes })

@@ -16,7 +16,7 @@ use crate::failure::{Failure, Outcome};
 use crate::inputs::RawText;
 use crate::inputs::{
     RunArguments, SentenceArguments, TextRun, Texts, check_output, model_files, names_recording, parse_head,
-    parse_kind, pick_kind, pick_layer, read_text, run_of, run_texts,
+    parse_kind, pick_kind, pick_layer, read_text, run_of, run_texts, which_text,
 };
 use crate::measures::{heads_of, print_standouts};
 use crate::pages::{PageContent, refuse_no_page, write_page};
@@ -144,8 +144,7 @@ fn print_outputs(run: &TextRun, terminal: &mut Terminal) -> Result<(), Failure> 
                 writeln!(terminal, "{}", terminal.bold(&printable(output)))?;
                 String::new()
             }
-            None if run.recording.items.len() == 1 => String::new(),
-            None => format!("text {place}: "),
+            None => which_text(place, run.recording.items.len()),
         };
         terminal.notes(item.remarks().into_iter().map(|remark| format!("{which}{remark}")))?;
     }

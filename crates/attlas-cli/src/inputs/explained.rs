@@ -12,7 +12,7 @@ use super::recorded::inputs_recorded;
 use super::text::RawText;
 use super::{
     IdList, ModelArguments, input_of, names_recording, names_text_file, parse_ids, read_lines, read_text,
-    say_sentences, tokens_of_ids,
+    say_sentences, tokens_of_ids, which_text,
 };
 use crate::failure::{Failure, Outcome};
 use crate::terminal::remark;
@@ -74,7 +74,7 @@ impl SubjectArguments {
         }
         texts.iter().for_each(|text| say_sentences(model, text, decoder_text.as_deref()));
         let input = |(place, text): (usize, &String)| {
-            let which = if texts.len() > 1 { format!("text {place}: ") } else { String::new() };
+            let which = which_text(place, texts.len());
             self.continued(model, input_of(model, text, decoder_text.as_deref())?, &which)
         };
         Ok((texts.iter().enumerate().map(input).collect::<Result<_, Failure>>()?, skipped))
@@ -101,10 +101,13 @@ impl SubjectArguments {
 
     /// With what an encoder-decoder generates, where its target was not given; says what must be known of that, of `which` text.
     fn continued(&self, model: &Model, input: Input, which: &str) -> Result<Input, Failure> {
-        if self.decoder_text.is_some() || self.target_ids.is_some() {
-            return Ok(input);
-        }
-        let (input, remarks) = model.with_own_target(input, MAX_TOKENS, &mut |_| Next::Continue)?;
+        let (input, remarks) = match self.decoder_text.is_some() || self.target_ids.is_some() {
+            true => {
+                let note = model.note_on_capitals(&input.source.text);
+                (input, note.into_iter().collect())
+            }
+            false => model.with_own_target(input, MAX_TOKENS, &mut |_| Next::Continue)?,
+        };
         remarks.iter().for_each(|text| remark(&format!("{which}{text}")));
         Ok(input)
     }

@@ -24,7 +24,7 @@ pub use head_effects::head_effects;
 pub use model::{
     KnockOut, MAX_MB, ModelArguments, ReadArguments, RunArguments, SentenceArguments, Sentences, TextRun, Texts,
     load_model, model_path, model_place, parse_knock_out, run_given, run_ids, run_inputs, run_texts, run_traced,
-    tokens_of_ids,
+    tokens_of_ids, which_text,
 };
 pub use named_span::{NamedSpan, parse_named_span};
 pub use numbers::{IdList, parse_beams, parse_ids};

@@ -141,8 +141,8 @@ pub struct RunArguments {
     /// Generate by beam search with N beams; greedily with 1 [default: 5 for the embedded translator, 1 for other models].
     #[arg(long, value_name = "N", conflicts_with = "target", value_parser = parse_beams)]
     pub beam: Option<usize>,
-    /// Generate N tokens at most, and the embedded translator's search 50 more than the source has [default: 256 for encoder-decoders;
-    /// decoder-only models read the text alone].
+    /// Generate N tokens at most; a text of the embedded translator's search has at most 50 more than its source, too [default: 256 for
+    /// encoder-decoders; decoder-only models read the text alone].
     #[arg(long, value_name = "N", conflicts_with = "target", value_parser = parse_max_tokens)]
     pub max_tokens: Option<usize>,
     /// Knock a head out: its output is set to 0, the rest of the model goes on. Written L2H4, or with the kind of
@@ -326,9 +326,14 @@ impl TextRun {
 fn say_items(recording: &Recording) {
     let items = &recording.items;
     for (place, item) in items.iter().enumerate() {
-        let which = if items.len() > 1 { format!("text {place}: ") } else { String::new() };
+        let which = which_text(place, items.len());
         item.remarks().iter().for_each(|text| remark(&format!("{which}{text}")));
     }
+}
+
+/// What a remark on one of `n` texts begins with: nothing where there is but one.
+pub fn which_text(place: usize, n: usize) -> String {
+    if n > 1 { format!("text {place}: ") } else { String::new() }
 }
 
 /// Loads the model that the command line names, or the embedded one.

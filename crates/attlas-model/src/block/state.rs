@@ -1,5 +1,7 @@
 //! What a pass reads and has seen, as plain data: the layers compute on it.
 
+use std::io;
+
 use attlas::{Kind, Mask, Numbers};
 use attlas_kernels::Onto;
 
@@ -100,8 +102,9 @@ impl StackState {
         for (kind, layer) in [(kind, &mut self.attention[index]), (Kind::Cross, &mut self.cross[index])] {
             let n_bytes = 4 * (layer.queries.len() + layer.keys.len()) as u64;
             let is_large = n_bytes > 0 && n_bytes * n_blocks >= from;
-            if is_large && layer.dense.is_empty() && plan.only_records(kind, index) {
-                layer.put_aside();
+            if is_large && layer.dense.is_empty() && plan.only_records(kind, index) && layer.put_aside().is_err() {
+                self.aside_from = None; // a folder that is full is not filled again by each layer
+                return;
             }
         }
     }
@@ -153,11 +156,10 @@ pub(crate) struct LayerState {
 
 impl LayerState {
     /// Puts queries and keys into a file; what cannot be written stays in memory.
-    fn put_aside(&mut self) {
-        if let Ok(aside) = Numbers::aside([&self.queries, &self.keys]) {
-            self.aside = Some(aside);
-            (self.queries, self.keys) = (Vec::new(), Vec::new());
-        }
+    fn put_aside(&mut self) -> io::Result<()> {
+        self.aside = Some(Numbers::aside([&self.queries, &self.keys])?);
+        (self.queries, self.keys) = (Vec::new(), Vec::new());
+        Ok(())
     }
 
     /// Queries and keys, wherever they lie.
@@ -211,5 +213,29 @@ impl<'a> AttentionCall<'a> {
     pub fn key_bias(&self, config: &Attention, n_keys: usize) -> Option<Vec<f32>> {
         let starts = self.packings().map_or(&[][..], |[_, keys]| keys.starts);
         config.key_bias(self.valid_keys(), starts, n_keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Pass;
+    use crate::block::pass::Purpose;
+
+    #[test]
+    fn queries_and_keys_go_into_a_file_from_so_many_bytes_of_all_blocks_on() {
+        let pass = Pass::default();
+        let plan = Plan { pass: &pass, purpose: Purpose::Whole, text: None };
+        for (from, is_aside) in [(Some(24), true), (Some(25), false), (None, false)] {
+            let layer = || LayerState { queries: vec![1.0, 2.0], keys: vec![3.0], ..LayerState::default() };
+            let cross = || LayerState::default();
+            let (attention, cross) = (vec![layer(), layer()], vec![cross(), cross()]);
+            let mut stack = StackState { attention, cross, aside_from: from, ..StackState::default() };
+            stack.put_aside(Kind::Decoder, 1, plan);
+            let layer = &mut stack.attention[1];
+            assert_eq!((layer.aside.is_some(), layer.queries.is_empty()), (is_aside, is_aside), "{from:?}");
+            let [queries, keys] = layer.take_queries_and_keys();
+            assert_eq!((&*queries.read_all().unwrap(), &*keys.read_all().unwrap()), (&[1.0, 2.0][..], &[3.0][..]));
+        }
     }
 }

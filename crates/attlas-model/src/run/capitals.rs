@@ -16,7 +16,7 @@ pub(crate) fn small_letters(text: &str) -> Option<String> {
         let is_alone = !before.is_alphabetic() && chars.peek().is_none_or(|next| !next.is_alphabetic());
         let is_kept = begins || (char == 'I' && is_alone && !is_joined);
         small.push(if is_kept { char } else { small_letter(char) });
-        begins = matches!(char, '.' | '!' | '?' | '…') || (begins && !char.is_alphabetic());
+        begins = matches!(char, '.' | '!' | '?' | '…') || (begins && !char.is_alphanumeric());
         is_joined = matches!(char, '\'' | '’') && before.is_alphabetic();
         before = char;
     }
@@ -45,6 +45,7 @@ mod tests {
             ("I LOVE THIS SONG. DO YOU? I'M SURE…", "I love this song. Do you? I'm sure…"),
             ("« L'ÉTÉ EST FINI »", "« L'été est fini »"),
             ("IT'S WORLD WAR I ALL OVER", "It's world war I all over"),
+            ("2 CATS COST 3.50 DOLLARS.", "2 cats cost 3.50 dollars."),
             ("HE SAID: 'I AM HERE.'", "He said: 'I am here.'"),
         ];
         for (text, read) in cases {

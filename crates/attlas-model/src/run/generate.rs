@@ -249,7 +249,7 @@ impl<'a> Session<'a> {
         let seen = (mem::take(&mut self.decoder), mem::replace(&mut self.n_items, 1));
         let mut beams = self.beam(prompt, Search { max_tokens: limit, ..search })?;
         // what the search's own limit ends is part of a text
-        let is_whole = |ids: &[u32]| limit == search.max_tokens || ids.last().is_some_and(|id| ends.contains(id));
+        let is_whole = |ids: &[u32]| is_open || ids.last().is_some_and(|id| ends.contains(id));
         beams.retain(|beam| is_whole(&beam.ids) && words.unknown(&beam.ids).is_empty());
         match beams.first_mut() {
             Some(best) => best.avoided_words = avoided_words,

@@ -64,13 +64,13 @@ pub struct Generation {
     pub text: String,
     /// The natural logarithm of each new token's probability. Shape `[tokens.len()]`.
     pub log_probabilities: Vec<f32>,
-    /// The sum of `log_probabilities`; in a beam search divided by their number.
+    /// The sum of `log_probabilities`; of a text that a beam search found divided by their number.
     pub score: f32,
     /// In a beam search, the other finished beams, best first.
     pub others: Vec<Generation>,
     /// How many of the last tokens were coming again when the generation was cut ([`Loops::Cut`]); `None` when it was not.
     pub n_repeated: Option<usize>,
-    /// The words of the likeliest text that the model does not know, in whose place this one is
+    /// The words of the text that was found first and that the model does not know, in whose place this one is
     /// ([`UnknownWords::Avoid`](crate::UnknownWords::Avoid)); empty where nothing was replaced.
     pub avoided_words: Vec<String>,
 }
@@ -133,11 +133,7 @@ impl Model {
         for (index, input) in inputs.iter().enumerate() {
             let source = PaddedBatch::new(std::slice::from_ref(input), 0)?;
             let prompt = ids(&input.target)?;
-            let longest = match self.training {
-                Some(_) if width > 0 => input.source.len() + MAX_LONGER_THAN_SOURCE,
-                _ => limit,
-            };
-            let max_tokens = limit.min(longest).min(self.room(prompt.len())?);
+            let max_tokens = limit.min(self.room(prompt.len())?);
             let plan = Plan { pass, purpose, text: Some(index) };
             let images = input.seen.as_deref().zip(self.rows_with_images(std::slice::from_ref(input), &prompt)?);
             let mut session = Session::new(&self.transformer, source.source(), images, plan, watch)?;
@@ -204,17 +200,31 @@ impl Model {
     ) -> Result<(Vec<Generated>, bool), Error> {
         let prompt = ids(&input.target)?;
         let (loops, words) = (LoopWatch::new(self, input), WordWatch::new(self, input));
-        let search =
-            |width: usize, words| Search { width, max_tokens, shunned: Shunned { words, loops: loops.as_ref() } };
+        let longest = if width == 0 { max_tokens } else { max_tokens.min(self.longest_searched(input)) };
+        let search = |width: usize, words| Search {
+            width,
+            max_tokens: longest,
+            shunned: Shunned { words, loops: loops.as_ref() },
+        };
         let mut beams = if width == 0 { Vec::new() } else { session.beam(&prompt, search(width, None))? };
+        if longest < max_tokens {
+            // what a limit ends that nobody asked for is part of a text
+            let ids = &self.transformer.architecture.ids;
+            beams.retain(|beam| !ids.leave_open(beam.ids.last().copied(), None));
+        }
         let is_found = !beams.is_empty();
-        if !is_found && (width == 0 || loops.is_some()) {
+        if !is_found && (width == 0 || loops.is_some() || longest < max_tokens) {
             session.begin_anew();
             beams.push(session.greedy(&prompt, max_tokens, loops.as_ref(), logits)?);
         }
-        let Some(likeliest) = beams.first() else { return Ok((beams, is_found)) };
-        let known = session.of_known_words(likeliest, &prompt, search(width.max(N_BEAMS), words.as_ref()))?;
+        let Some(first) = beams.first() else { return Ok((beams, is_found)) };
+        let known = session.of_known_words(first, &prompt, search(width.max(N_BEAMS), words.as_ref()))?;
         Ok(if known.is_empty() { (beams, is_found) } else { (known, true) })
+    }
+
+    /// The most tokens that a search writes for a text: of a model that was trained on pairs of sentences, somewhat more than the source has.
+    fn longest_searched(&self, input: &Input) -> usize {
+        self.training.map_or(usize::MAX, |_| input.source.len() + MAX_LONGER_THAN_SOURCE)
     }
 
     /// Logits of the generated tokens of one text. Shape `[1, n, n_logits]`.

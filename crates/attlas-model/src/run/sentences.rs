@@ -91,6 +91,7 @@ mod tests {
         for text in [
             "The cat sat on the mat.",
             "Mr. Smith met Dr. Jones at St. Paul's.",
+            "MR. SMITH MET DR. JONES.",
             "J. R. R. Tolkien wrote it at 5 p.m. Friday.",
             "1. Open the door.",
             "It costs 3.50 dollars",

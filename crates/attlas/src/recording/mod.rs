@@ -112,10 +112,10 @@ impl Item {
         let (last, others) = words.split_last()?;
         Some(match others {
             [] => format!(
-                "{last} was in the likeliest text, no word the model knows: this is the best text found without it"
+                "{last} was in the text found first, no word the model knows: this is the best text found without it"
             ),
             _ => format!(
-                "{} and {last} were in the likeliest text, no words the model knows: this is the best text found without them",
+                "{} and {last} were in the text found first, no words the model knows: this is the best text found without them",
                 others.join(", ")
             ),
         })

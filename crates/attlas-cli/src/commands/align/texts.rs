@@ -11,7 +11,7 @@ use super::{AlignArguments, Text};
 use crate::commands::pair_lines::say_wider_lines;
 use crate::commands::record::without_advice;
 use crate::failure::Failure;
-use crate::inputs::{RunArguments, is_recording, load_model, recording_of, run_given};
+use crate::inputs::{RunArguments, is_recording, load_model, recording_of, run_given, which_text};
 use crate::progress::Progress;
 use crate::terminal::remark;
 
@@ -60,7 +60,7 @@ impl Texts {
             None => (0..recording.items.len()).collect(),
         };
         for item in &items {
-            let which = if recording.items.len() > 1 { format!("text {item}: ") } else { String::new() };
+            let which = which_text(*item, recording.items.len());
             recording.items[*item].remarks().iter().for_each(|text| remark(&format!("{which}{text}")));
         }
         Ok(Texts::Recorded(Box::new(recording), items))

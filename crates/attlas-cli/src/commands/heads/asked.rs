@@ -10,7 +10,7 @@ use attlas::{AttentionMap, Error, HeadId, Kind, Recording};
 use super::HeadsArguments;
 use crate::checks;
 use crate::failure::{Failure, Outcome};
-use crate::inputs::recording_of;
+use crate::inputs::run_of;
 use crate::table_file::{scores_table, write_table};
 use crate::terminal::Terminal;
 
@@ -24,7 +24,9 @@ pub struct Asked {
 
 impl Asked {
     pub fn read(arguments: &HeadsArguments, material: &OsStr) -> Result<Asked, Failure> {
-        let recording = recording_of(material, &arguments.run)?;
+        let run = run_of(material, &arguments.run)?;
+        run.say_notes();
+        let recording = run.recording;
         let (item, n_items) = (arguments.text.unwrap_or(0), recording.items.len());
         if item >= n_items {
             return Err(Error::NoItem { item, n_items }.into());
