@@ -41,11 +41,14 @@ fn command_of(words: &[OsString], no_command: Option<&str>) -> (String, clap::Co
     let attlas = Arguments::command();
     let mut command = &attlas;
     let mut name = command.get_name().to_owned();
-    let words = words.iter().skip(1).map(|word| word.to_str());
-    for word in words.take_while(|word| *word != Some("--") && (word.is_none() || *word != no_command)) {
-        if let Some(next) = word.and_then(|word| command.find_subcommand(word)) {
-            name = format!("{name} {}", next.get_name());
-            command = next;
+    for word in words.iter().skip(1).take_while(|word| *word != "--").map(|word| word.to_str()) {
+        match word.and_then(|word| command.find_subcommand(word)) {
+            Some(next) => {
+                name = format!("{name} {}", next.get_name());
+                command = next;
+            }
+            None if word.is_some() && word == no_command => break,
+            None => {}
         }
     }
     (name, command.clone())

@@ -542,6 +542,7 @@ fn a_wrong_call_is_told_in_a_sentence_with_what_was_found_expected_and_where_it_
         fails(&["draw", "The cat sat.", "map"])
             .starts_with("there is no \"The cat sat.\"; there are map, lines, heads, ")
     );
+    assert!(fails(&["draw", "draw"]).starts_with("there is no \"draw\"; there are map, lines, heads, "));
     assert_eq!(
         fails(&["circuits", "The cat sat."]),
         "\"The cat sat.\" is one text too many; attlas circuits --help explains"

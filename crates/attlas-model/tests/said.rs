@@ -182,7 +182,9 @@ fn a_text_in_capitals_is_read_in_small_letters_and_the_recording_says_so() {
 
 #[test]
 fn a_search_that_only_its_own_limit_ends_gives_way_to_the_likeliest_tokens() {
-    let model = Model::embedded().expect("it is built in");
+    let mut model = Model::embedded().expect("it is built in");
+    model.set_loops(Loops::Keep);
+    model.set_unknown_words(UnknownWords::Keep).expect("its words are known");
     // nothing that was ever translated: the search goes on to the limit
     let text =
         "the of to and a in is it you that he was for on are with as I his they be at one have this from or had by hot";
@@ -196,8 +198,6 @@ fn a_search_that_only_its_own_limit_ends_gives_way_to_the_likeliest_tokens() {
     assert_eq!(searched.generated[0].tokens, greedy.generated[0].tokens);
     let provenance = &searched.recording.provenance;
     assert_eq!((provenance.method, provenance.beams), (Method::Greedy, model.beams()));
-    let remarks = searched.recording.items[0].remarks();
-    assert!(remarks[0].ends_with("which the model began to repeat"), "it is said: {remarks:?}");
 }
 
 #[test]

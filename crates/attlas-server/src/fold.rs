@@ -64,7 +64,7 @@ pub fn larger(a: f32, b: f32) -> f32 {
 /// The number of the largest size. 0 of none.
 fn largest(numbers: &[f32]) -> f32 {
     let (whole, rest) = numbers.as_chunks::<LANES>();
-    let mut most = rest.iter().fold(0.0, |a, b| larger(a, *b));
+    let mut most = 0.0;
     if !whole.is_empty() {
         let mut lanes = [0.0; LANES];
         for chunk in whole {
@@ -72,7 +72,7 @@ fn largest(numbers: &[f32]) -> f32 {
         }
         most = lanes.iter().fold(most, |a, b| larger(a, *b));
     }
-    most
+    rest.iter().fold(most, |a, b| larger(a, *b))
 }
 
 /// The largest size of those that are finite. 0 where none is.

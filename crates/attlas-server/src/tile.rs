@@ -250,7 +250,7 @@ impl Painter {
         let mut painted = Painted { rows: Vec::new(), top: 0.0 };
         let is_unseen = |seen: Range<usize>| seen.end <= keys.start || keys.end <= seen.start;
         if queries.iter().all(|query| is_unseen(sight.hull(*query))) {
-            return Ok(painted); // as pixels are without numbers
+            return Ok(painted); // its pixels stay 0 and masked
         }
         let numbers = rows.of(&queries, keys.clone())?; // [queries, keys]
         let mut place = 0;

@@ -25,7 +25,7 @@ pub const MAX_TOKENS: usize = 100;
 pub struct Options {
     /// What to do with lines that are no pairs.
     pub bad_lines: BadLines,
-    /// How the translations come about; greedily unless it is said, where `attlas evaluate` asks the model ([`Model::generating`]).
+    /// How the translations come about; greedily by default. `attlas evaluate` uses [`Model::generating`].
     pub decoding: Decoding,
 }
 

@@ -125,7 +125,7 @@ fn pool_map(map: &AttentionMap<'_>, rows: usize, columns: usize, tiles: &mut [f3
     let (n_queries, n_keys) = (map.n_queries(), map.n_keys());
     let queries = &map.query_tokens().tokens;
     let stretches: Vec<Range<usize>> = (0..columns).map(|column| stretch(column, n_keys, columns)).collect();
-    let larger = |a: f32, b: f32| if b.abs() > a.abs() { b } else { a }; // what is no number is no largest one
+    let larger = |a: f32, b: f32| if b.abs() > a.abs() || b.is_nan() { b } else { a }; // what is no number stays
     let mut largest = vec![0.0; n_keys]; // [n_keys], of the queries of a row of tiles
     for start in (0..n_queries).step_by(BAND) {
         let band = start..(start + BAND).min(n_queries);
@@ -143,5 +143,31 @@ fn pool_map(map: &AttentionMap<'_>, rows: usize, columns: usize, tiles: &mut [f3
             }
             largest.fill(0.0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attlas::Kind;
+    use attlas::recording::Provenance;
+
+    use super::*;
+
+    #[test]
+    fn a_tile_of_what_is_no_number_is_none() {
+        let n = 600;
+        let mut weights = vec![0.001; n * n];
+        weights[5 * n + 7] = f32::NAN;
+        let shape = Shape { n_heads: 1, n_kv_heads: 1, n_queries: n, n_keys: n, d_head: 1, d_value: 1 };
+        let source = Tokens::from_labels((0..n).map(|place| place.to_string()));
+        let recording = Recording {
+            items: vec![Item { source, ..Item::default() }],
+            layers: vec![Layer::new(Kind::Encoder, 0, shape, Weights::Dense(weights.into()))],
+            provenance: Provenance::default(),
+        };
+        let tiles = pool(&recording, 2_000_000).unwrap().expect("they fit").recording;
+        let Weights::Dense(tiles) = &tiles.layers[0].weights else { panic!("tiles are dense") };
+        let tiles = tiles.read_all().unwrap();
+        assert_eq!((tiles.len(), tiles.iter().filter(|tile| tile.is_nan()).count()), (512 * 512, 1));
     }
 }

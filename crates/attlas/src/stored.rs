@@ -245,7 +245,7 @@ fn widened<T: Element>(
     range: Range<usize>,
     widen: impl Fn(&[T], &mut [f32]),
 ) -> Result<Vec<f32>, Error> {
-    let mut wide = vec![0.0; range.len()];
+    let mut wide = vec![0.0; range.len()]; // [range.len()]
     for (start, piece) in range.step_by(WIDENED).zip(wide.chunks_mut(WIDENED)) {
         widen(&numbers.read(start..start + piece.len())?, piece);
     }

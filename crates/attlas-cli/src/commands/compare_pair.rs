@@ -44,7 +44,10 @@ impl Pair {
             (other.target, other.beam, other.max_tokens) = (vec![output.into()], None, None);
         }
         let b = Made::of(second.as_ref().unwrap_or(&first), &other)?;
-        a.notes.iter().for_each(|note| remark(&format!("A: {note}")));
+        for note in &a.notes {
+            let which = if b.notes.contains(note) { "A and B" } else { "A" };
+            remark(&format!("{which}: {note}"));
+        }
         b.notes.iter().filter(|note| !a.notes.contains(note)).for_each(|note| remark(&format!("B: {note}")));
         let names = [(&first, &a.recording), (second.as_ref().unwrap_or(&first), &b.recording)].map(name);
         Ok(Pair { first: a.recording, second: b.recording, names })

@@ -54,19 +54,19 @@ pub fn run(arguments: &DistanceArguments, terminal: &mut Terminal) -> Result<Out
     }
     arguments.style.say_no_scale();
     let run = run_of(&arguments.material, &arguments.run)?;
-    run.say_notes();
-    let recording = run.recording;
-    let kind = pick_kind(&recording, arguments.kind)?;
+    let recording = &run.recording;
+    let kind = pick_kind(recording, arguments.kind)?;
     let n_items = recording.items.len();
     if let Some(item) = arguments.item.filter(|item| *item >= n_items) {
         return Err(Error::NoItem { item, n_items }.into());
     }
+    run.say_notes_of(arguments.item);
     let distances = match arguments.item {
-        Some(item) => HeadDistances::of(&recording, kind, item)?,
-        None => HeadDistances::of_all(&recording, kind)?,
+        Some(item) => HeadDistances::of(recording, kind, item)?,
+        None => HeadDistances::of_all(recording, kind)?,
     };
     if let (Some(output), Some(format)) = (&arguments.output, format) {
-        let figure = view::distances(&recording, &distances, arguments.item, &arguments.style.style());
+        let figure = view::distances(recording, &distances, arguments.item, &arguments.style.style());
         write_figure(format, &figure, output)?;
         if !arguments.json {
             writeln!(terminal, "{}", printable(&output.display().to_string()))?;

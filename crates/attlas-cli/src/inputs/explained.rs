@@ -1,5 +1,6 @@
 //! The text whose output is explained, and what of the output is meant: shared by the commands that measure and explain.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use attlas_model::explain::asked::{Measured, MetricName, Predicted};
@@ -54,7 +55,9 @@ impl SubjectArguments {
             };
             let source = tokens(Side::Source, &self.source_ids)?;
             let target = tokens(Side::Target, &self.target_ids)?;
-            return Ok((vec![self.continued(model, Input { source, target, ..Input::default() }, "")?], false));
+            let (input, remarks) = self.continued(model, Input { source, target, ..Input::default() })?;
+            remarks.iter().for_each(|text| remark(text));
+            return Ok((vec![input], false));
         }
         if let Some(path) = self.material.as_deref().filter(|raw| names_recording(raw)) {
             if self.decoder_text.is_some() {
@@ -73,11 +76,19 @@ impl SubjectArguments {
             )));
         }
         texts.iter().for_each(|text| say_sentences(model, text, decoder_text.as_deref()));
-        let input = |(place, text): (usize, &String)| {
+        let mut said = BTreeSet::new(); // what is true of the model is so of each text
+        let mut inputs = Vec::with_capacity(texts.len());
+        for (place, text) in texts.iter().enumerate() {
+            let (input, remarks) = self.continued(model, input_of(model, text, decoder_text.as_deref())?)?;
             let which = which_text(place, texts.len());
-            self.continued(model, input_of(model, text, decoder_text.as_deref())?, &which)
-        };
-        Ok((texts.iter().enumerate().map(input).collect::<Result<_, Failure>>()?, skipped))
+            for text in remarks {
+                if said.insert(text.clone()) {
+                    remark(&format!("{which}{text}"));
+                }
+            }
+            inputs.push(input);
+        }
+        Ok((inputs, skipped))
     }
 
     /// The text of a command that is about one, and its outcome when all goes well; where there are several, the refusal begins with `about`.
@@ -99,17 +110,13 @@ impl SubjectArguments {
         Ok((vec![read_text(raw, "TEXT")?], false))
     }
 
-    /// With what an encoder-decoder generates, where its target was not given; says what must be known of that, of `which` text.
-    fn continued(&self, model: &Model, input: Input, which: &str) -> Result<Input, Failure> {
-        let (input, remarks) = match self.decoder_text.is_some() || self.target_ids.is_some() {
-            true => {
-                let note = model.note_on_capitals(&input.source.text);
-                (input, note.into_iter().collect())
-            }
-            false => model.with_own_target(input, MAX_TOKENS, &mut |_| Next::Continue)?,
-        };
-        remarks.iter().for_each(|text| remark(&format!("{which}{text}")));
-        Ok(input)
+    /// With what an encoder-decoder generates, where its target was not given, and what must be known of the text.
+    fn continued(&self, model: &Model, input: Input) -> Result<(Input, Vec<String>), Failure> {
+        if self.decoder_text.is_some() || self.target_ids.is_some() {
+            let note = model.note_on_capitals(&input.source.text);
+            return Ok((input, note.into_iter().collect()));
+        }
+        Ok(model.with_own_target(input, MAX_TOKENS, &mut |_| Next::Continue)?)
     }
 }
 

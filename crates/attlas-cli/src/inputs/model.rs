@@ -311,8 +311,13 @@ impl TextRun {
 
     /// Says on standard error what a reader of the recording must know.
     pub fn say_notes(&self) {
+        self.say_notes_of(None);
+    }
+
+    /// The same of one of the texts, or of all.
+    pub fn say_notes_of(&self, item: Option<usize>) {
         self.say_provenance();
-        say_items(&self.recording);
+        say_items(&self.recording, item);
     }
 
     /// The same, what is to be known of single texts left out.
@@ -322,10 +327,10 @@ impl TextRun {
     }
 }
 
-/// Says what a reader must know of single texts.
-fn say_items(recording: &Recording) {
+/// Says what a reader must know of one of the texts, or of each.
+pub(super) fn say_items(recording: &Recording, only: Option<usize>) {
     let items = &recording.items;
-    for (place, item) in items.iter().enumerate() {
+    for (place, item) in items.iter().enumerate().filter(|(place, _)| only.is_none_or(|only| only == *place)) {
         let which = which_text(place, items.len());
         item.remarks().iter().for_each(|text| remark(&format!("{which}{text}")));
     }
@@ -506,7 +511,7 @@ pub fn run_traced(read: &ReadArguments, options: &RunArguments) -> Result<(Model
     pass.keep.extend(keeping_head_outputs().keep); // a number that is none is told with its head
     let run = model.run(&[input], &RunOptions { decoding, pass })?;
     run.recording.provenance.remarks().iter().for_each(|text| remark(text));
-    say_items(&run.recording);
+    say_items(&run.recording, None);
     Ok((model, run))
 }
 

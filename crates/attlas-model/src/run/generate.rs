@@ -80,6 +80,8 @@ pub(crate) struct Search<'a> {
     pub width: usize,
     /// New tokens at most.
     pub max_tokens: usize,
+    /// Whether texts are found that only this limit ends.
+    pub keeps_open: bool,
     pub shunned: Shunned<'a>,
 }
 
@@ -235,9 +237,7 @@ impl<'a> Session<'a> {
         search: Search<'_>,
     ) -> Result<Vec<Generated>, Stopped> {
         let Some(words) = search.shunned.words else { return Ok(Vec::new()) };
-        let transformer = self.transformer;
-        let ends = &transformer.architecture.ids.ends;
-        let is_open = transformer.architecture.ids.leave_open(written.ids.last().copied(), written.n_repeated);
+        let is_open = self.transformer.architecture.ids.leave_open(written.ids.last().copied(), written.n_repeated);
         let avoided_words = if is_open { words.unknown_so_far(&written.ids) } else { words.unknown(&written.ids) };
         if avoided_words.is_empty() {
             return Ok(Vec::new());
@@ -247,10 +247,10 @@ impl<'a> Session<'a> {
         let n_source = self.source.as_ref().map_or(0, |(_, n)| *n);
         let limit = search.max_tokens.min(2 * written.ids.len().max(n_source) + 8);
         let seen = (mem::take(&mut self.decoder), mem::replace(&mut self.n_items, 1));
-        let mut beams = self.beam(prompt, Search { max_tokens: limit, ..search })?;
         // what the search's own limit ends is part of a text
-        let is_whole = |ids: &[u32]| is_open || ids.last().is_some_and(|id| ends.contains(id));
-        beams.retain(|beam| is_whole(&beam.ids) && words.unknown(&beam.ids).is_empty());
+        let keeps_open = is_open && limit == written.ids.len();
+        let mut beams = self.beam(prompt, Search { max_tokens: limit, keeps_open, ..search })?;
+        beams.retain(|beam| words.unknown(&beam.ids).is_empty());
         match beams.first_mut() {
             Some(best) => best.avoided_words = avoided_words,
             None => (self.decoder, self.n_items) = seen,
@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
     pub fn beam(
         &mut self,
         prompt: &[u32],
-        Search { width, max_tokens, shunned }: Search<'_>,
+        Search { width, max_tokens, keeps_open, shunned }: Search<'_>,
     ) -> Result<Vec<Generated>, Stopped> {
         let ids = self.transformer.architecture.ids.clone();
         // of those that hold an unknown word none is left; loops are rare enough
@@ -281,9 +281,10 @@ impl<'a> Session<'a> {
             });
             let length = running[0].ids.len() + 1;
             self.tell(length)?;
-            let ended = |id: u32| ids.ends.contains(&id) || length == max_tokens;
+            let (is_whole, is_last) = (|id: u32| ids.ends.contains(&id), length == max_tokens);
+            let is_found = |id: u32| is_whole(id) || (is_last && keeps_open);
             // 3. those that ended, if they are among the first; only the best `width` of all are kept
-            for candidate in candidates.iter().take(width).filter(|candidate| ended(candidate.id)) {
+            for candidate in candidates.iter().take(width).filter(|candidate| is_found(candidate.id)) {
                 let mut done = candidate.append_to(&running);
                 done.score /= length as f32;
                 let place = finished.partition_point(|other| other.score >= done.score);
@@ -291,8 +292,8 @@ impl<'a> Session<'a> {
             }
             finished.truncate(width);
             // 4. those that go on
-            let open: Vec<&Candidate> =
-                candidates.iter().filter(|candidate| !ended(candidate.id)).take(width).collect();
+            let goes_on = |candidate: &&Candidate| !is_last && !is_whole(candidate.id);
+            let open: Vec<&Candidate> = candidates.iter().filter(goes_on).take(width).collect();
             let next: Vec<Generated> = open.iter().map(|candidate| candidate.append_to(&running)).collect();
             // 5. no hope to improve on the worst finished beam, or nothing left
             let hopeless = |best: &Generated| {

@@ -204,14 +204,10 @@ impl Model {
         let search = |width: usize, words| Search {
             width,
             max_tokens: longest,
+            keeps_open: longest == max_tokens, // what a limit ends that nobody asked for is part of a text
             shunned: Shunned { words, loops: loops.as_ref() },
         };
         let mut beams = if width == 0 { Vec::new() } else { session.beam(&prompt, search(width, None))? };
-        if longest < max_tokens {
-            // what a limit ends that nobody asked for is part of a text
-            let ids = &self.transformer.architecture.ids;
-            beams.retain(|beam| !ids.leave_open(beam.ids.last().copied(), None));
-        }
         let is_found = !beams.is_empty();
         if !is_found && (width == 0 || loops.is_some() || longest < max_tokens) {
             session.begin_anew();
@@ -321,7 +317,8 @@ impl Model {
             Some(stack) => Some(stack.run(batch.source(), None, &mut encoder, plan, watch, &mut workspace)?),
             None => None,
         };
-        // 2. the decoder
+        // 2. the decoder, which fills no folder that was full before
+        decoder.aside_from = encoder.aside_from;
         let places = self.transformer.source_places(batch.source());
         let source = encoded.as_ref().map(|hidden| batch.encoded(hidden, &places));
         let decoded = match self.transformer.stack(Kind::Decoder) {

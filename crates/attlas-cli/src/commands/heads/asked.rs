@@ -25,12 +25,12 @@ pub struct Asked {
 impl Asked {
     pub fn read(arguments: &HeadsArguments, material: &OsStr) -> Result<Asked, Failure> {
         let run = run_of(material, &arguments.run)?;
-        run.say_notes();
-        let recording = run.recording;
-        let (item, n_items) = (arguments.text.unwrap_or(0), recording.items.len());
+        let (item, n_items) = (arguments.text.unwrap_or(0), run.recording.items.len());
         if item >= n_items {
             return Err(Error::NoItem { item, n_items }.into());
         }
+        run.say_notes_of(Some(item));
+        let recording = run.recording;
         if let Some(kind) = arguments.kind {
             recording.last_layer(kind)?;
         }
