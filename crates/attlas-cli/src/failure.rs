@@ -134,9 +134,9 @@ impl From<attlas_model::Error> for Failure {
     fn from(error: attlas_model::Error) -> Failure {
         use attlas_model::Error;
         let hint = match &error {
-            Error::NoTokenizer(_) => {
-                Some("`attlas record --source-ids … --target-ids …` takes ids; --tokenizer names a tokenizer")
-            }
+            Error::NoTokenizer(_) => Some(
+                "`attlas record --target-ids …` (of a model with an encoder --source-ids …) takes ids; --tokenizer names a tokenizer",
+            ),
             Error::Adapter { .. } => Some("--model BASE --adapter DIR"),
             Error::UnknownFamily { .. } => Some("maps computed elsewhere can be brought with `attlas import MAPS.npz`"),
             _ => None,
@@ -216,6 +216,6 @@ mod tests {
     #[test]
     fn a_model_without_a_tokenizer_is_advised_with_the_command_that_takes_ids() {
         let failure = Failure::from(attlas_model::Error::NoTokenizer("tiny".into()));
-        assert!(failure.to_string().contains("`attlas record --source-ids"), "{failure}");
+        assert!(failure.to_string().contains("`attlas record --target-ids"), "{failure}");
     }
 }

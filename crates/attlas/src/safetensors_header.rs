@@ -86,6 +86,9 @@ pub fn read(size: u64, read: impl Fn(u64, &mut [u8]) -> io::Result<()>) -> Resul
     // 1. the header's length, against the file's size and the limit
     let mut length = [0; 8];
     read(0, &mut length).map_err(Problem::Io)?;
+    if length.starts_with(b"GGUF") {
+        return Err(Problem::File("is a GGUF model, no safetensors file".to_owned()));
+    }
     let length = u64::from_le_bytes(length);
     if length > size - 8 {
         let reason =

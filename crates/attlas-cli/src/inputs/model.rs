@@ -61,8 +61,8 @@ pub struct ModelArguments {
     #[arg(skip)]
     pub images: bool,
     /// How exact the products of the model's matrices are: exact (f32), or on a processor with AMX high (as exact as f32 sums in
-    /// another order), fast (weights may be off by 1e-4) and fastest (bf16, off by some hundredths). The recording says it
-    /// [default: exact].
+    /// another order), fast (weights are usually within 1e-4) and fastest (bf16, within some hundredths), more where scores are
+    /// large. They are for texts from about 128 tokens on; without AMX exact is used, and said [default: exact].
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<Precision>,
     /// What becomes of a generated text that repeats a span of tokens: cut, which the recording says (a beam search leaves such
@@ -463,10 +463,11 @@ fn check_size(model: &Model, inputs: &[Input], max_mb: u64) -> Result<(), Failur
     let longest = |length: fn(&Input) -> usize| inputs.iter().map(length).max().unwrap_or(0);
     let n_source = longest(|input| input.source.len());
     let n_target = longest(|input| input.target.len()).max(if model.has(Side::Target) { n_source } else { 0 });
-    let needed = model.recorded_bytes(n_source, n_target).saturating_mul(inputs.len() as u64) >> 20;
-    if needed <= max_mb || inputs.len() == 1 {
+    let needed = model.recorded_bytes(n_source, n_target).saturating_mul(inputs.len() as u64);
+    if needed <= max_mb.saturating_mul(1 << 20) || inputs.len() == 1 {
         return Ok(());
     }
+    let needed = needed.div_ceil(1 << 20);
     Err(Failure::Limit(format!(
         "{} padded to {} take about {needed} MB of queries and keys, and {max_mb} MB may be recorded at once; record fewer, \
          and texts of like length together (--max-mb)",

@@ -79,6 +79,32 @@ const E2M1: [f32; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.
 pub const MAX_POWER: u8 = 252;
 
 impl Code {
+    /// What its numbers are called where they come from: `q4_K`, `nf4`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::F16 => "f16",
+            Code::Bf16 => "bf16",
+            Code::Int8 => "i8",
+            Code::Fp8 | Code::Fp8Blocks => "fp8",
+            Code::Q8_0 => "q8_0",
+            Code::Q4_0 => "q4_0",
+            Code::Q4K => "q4_K",
+            Code::Q6K => "q6_K",
+            Code::Q4_1 => "q4_1",
+            Code::Q5_0 => "q5_0",
+            Code::Q5_1 => "q5_1",
+            Code::Q2K => "q2_K",
+            Code::Q3K => "q3_K",
+            Code::Q5K => "q5_K",
+            Code::Iq4Nl => "iq4_nl",
+            Code::Iq4Xs => "iq4_xs",
+            Code::Int4 => "int4",
+            Code::Nf4 => "nf4",
+            Code::Fp4 => "fp4",
+            Code::Mxfp4 => "mxfp4",
+        }
+    }
+
     /// All of them.
     pub const ALL: [Code; 21] = [
         Code::F16,

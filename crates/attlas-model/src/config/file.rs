@@ -280,9 +280,11 @@ impl ConfigFile {
     /// # Errors
     /// When it is no whole number from 1 to 4096.
     pub fn layers_or(&self, field: &str, default: usize) -> Result<usize, Error> {
-        match self.size_or(field, default)? {
-            n @ 1..=MAX_LAYERS => Ok(n),
-            n => Err(self.error(field, format!("is {n}; attlas reads models of up to {MAX_LAYERS} layers"))),
+        match self.get(field).and_then(Value::as_u64) {
+            Some(n) if n > MAX_LAYERS as u64 => {
+                Err(self.error(field, format!("is {n}; attlas reads models of up to {MAX_LAYERS} layers")))
+            }
+            _ => self.size_or(field, default),
         }
     }
 

@@ -511,6 +511,7 @@ impl Loader<'_> {
     /// A failure to read a tensor.
     fn io(&self, name: &str, source: std::io::Error) -> Error {
         let path = self.checkpoint.get(name).map_or(self.checkpoint.path(), |tensor| &*tensor.path);
+        let source = std::io::Error::new(source.kind(), format!("{name}: {source}"));
         Error::Io { path: path.to_path_buf(), source }
     }
 

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use attlas::regular_file::{self, without_mark};
+use attlas_kernels::Code;
 pub use bytes::Bytes;
 pub use convert::Dtype;
 pub use saved::{Saved, open_saved};
@@ -145,11 +146,15 @@ impl Checkpoint {
         self.tensors.get(name)
     }
 
-    /// The type that most of the numbers are stored in, as written in provenance: `f32`, `bf16`, `i8`.
+    /// The type that most of the numbers are stored in, as written in provenance: `f32`, `bf16`, `i8`, `q4_K`.
     pub fn main_dtype(&self) -> &'static str {
         let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
         for (name, tensor) in &self.tensors {
-            let dtype = if name.ends_with("_blocks") { "mxfp4" } else { tensor.dtype.name() };
+            let dtype = match &tensor.bytes {
+                _ if name.ends_with("_blocks") => Code::Mxfp4.name(),
+                Bytes::Made { rows: Some(rows), .. } => rows.code().name(),
+                _ => tensor.dtype.name(),
+            };
             *counts.entry(dtype).or_default() += tensor.shape.iter().product::<usize>();
         }
         counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(name, _)| name)

@@ -69,6 +69,11 @@ impl StoredRows {
         }
     }
 
+    /// How the numbers are stored.
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
     /// Rows of [`Code::row_bytes`] one after the other.
     pub(crate) fn plain(code: Code, bytes: Bytes) -> StoredRows {
         StoredRows { code, source: Source::Rows(bytes), order: None }
