@@ -7,6 +7,7 @@ mod head_effects;
 mod hub;
 mod model;
 mod named_span;
+mod notes;
 mod numbers;
 mod own_output;
 mod recorded;
@@ -24,9 +25,10 @@ pub use head_effects::head_effects;
 pub use model::{
     KnockOut, MAX_MB, ModelArguments, ReadArguments, RunArguments, SentenceArguments, Sentences, TextRun, Texts,
     load_model, model_path, model_place, parse_knock_out, run_given, run_ids, run_inputs, run_texts, run_traced,
-    tokens_of_ids, which_text,
+    tokens_of_ids,
 };
 pub use named_span::{NamedSpan, parse_named_span};
+pub use notes::which_text;
 pub use numbers::{IdList, parse_beams, parse_ids};
 pub use own_output::{check_output, files_in, model_files, refuse_inputs};
 #[cfg(feature = "serve")]

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 
 #[cfg(feature = "download")]
 pub use super::hub::model_path;
+use super::notes::{say_items, say_provenance};
 use super::numbers::{IdList, parse_beams, parse_ids, parse_max_tokens};
 use super::text::RawText;
 use super::{Material, input_of, read_text, run_seeing, run_towers, say_sentences};
@@ -322,23 +323,9 @@ impl TextRun {
 
     /// The same, what is to be known of single texts left out.
     pub fn say_provenance(&self) {
-        self.recording.provenance.remarks().iter().for_each(|text| remark(text));
+        say_provenance(&self.recording);
         self.hints.iter().for_each(|hint| remark(hint));
     }
-}
-
-/// Says what a reader must know of one of the texts, or of each.
-pub(super) fn say_items(recording: &Recording, only: Option<usize>) {
-    let items = &recording.items;
-    for (place, item) in items.iter().enumerate().filter(|(place, _)| only.is_none_or(|only| only == *place)) {
-        let which = which_text(place, items.len());
-        item.remarks().iter().for_each(|text| remark(&format!("{which}{text}")));
-    }
-}
-
-/// What a remark on one of `n` texts begins with: nothing where there is but one.
-pub fn which_text(place: usize, n: usize) -> String {
-    if n > 1 { format!("text {place}: ") } else { String::new() }
 }
 
 /// Loads the model that the command line names, or the embedded one.
@@ -511,7 +498,7 @@ pub fn run_traced(read: &ReadArguments, options: &RunArguments) -> Result<(Model
     let mut pass = traced();
     pass.keep.extend(keeping_head_outputs().keep); // a number that is none is told with its head
     let run = model.run(&[input], &RunOptions { decoding, pass })?;
-    run.recording.provenance.remarks().iter().for_each(|text| remark(text));
+    say_provenance(&run.recording);
     say_items(&run.recording, None);
     Ok((model, run))
 }

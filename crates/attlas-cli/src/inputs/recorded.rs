@@ -6,7 +6,7 @@ use attlas::recording::{Edit, Item, Provenance};
 use attlas::{Recording, TokenRole, Tokens};
 use attlas_model::{Input, Model, Side};
 
-use super::model::say_items;
+use super::notes::{say_items, say_provenance};
 use crate::failure::Failure;
 use crate::terminal::remark;
 
@@ -24,7 +24,7 @@ pub fn inputs_recorded(path: &Path, model: &Model) -> Result<Vec<Input>, Failure
             Edit::sentence(edit)
         )));
     }
-    recording.provenance.notes.iter().for_each(|note| remark(note));
+    say_provenance(&recording); // no edits are left
     say_items(&recording, None);
     recording.items.iter().map(|item| input_recorded(path, item, model)).collect()
 }
